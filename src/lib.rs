@@ -17,6 +17,7 @@
 //! | words | [`tree`] | paths that cannot escape, files in memory |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | nouns | [`trust`] | keys, signatures, policies, freshness |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
@@ -26,5 +27,7 @@ pub mod tree;
 pub mod oci;
 
 pub mod event;
+
+pub mod trust;
 
 pub mod store;
