@@ -18,6 +18,8 @@
 //! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | nouns | [`kube`] | Kubernetes objects and where they stand |
+//! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
@@ -28,5 +30,9 @@ pub mod yaml;
 pub mod oci;
 
 pub mod event;
+
+pub mod kube;
+
+pub mod discover;
 
 pub mod store;
