@@ -15,19 +15,29 @@
 //! |---|---|---|
 //! | words | [`error`] | kinds of failure, exit codes, diagnostics |
 //! | words | [`tree`] | paths that cannot escape, files in memory |
+//! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+<<<<<<< HEAD
 //! | nouns | [`trust`] | keys, signatures, policies, freshness |
+=======
+//! | nouns | [`kube`] | Kubernetes objects and where they stand |
+//! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
+>>>>>>> nouns
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod tree;
+pub mod yaml;
 
 pub mod oci;
 
 pub mod event;
 
+pub mod kube;
 pub mod trust;
+
+pub mod discover;
 
 pub mod store;

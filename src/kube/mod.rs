@@ -1,0 +1,17 @@
+//! Kubernetes manifests as values: documents with kind, name and the place where they stand.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`object`] | from text to objects: streams, JSON, lists |
+//!
+//! # Invariants
+//! - Pure: text in, values out. Which files belong to a folder of manifests is told by [`object::is_manifest_file`];
+//!   reading them is the caller's part.
+//!
+//! # Failure
+//! Mistakes are [`Diagnostic`](crate::error::Diagnostic)s with file, line and column; nothing is skipped because it
+//! could not be read.
+
+pub mod object;
+
+pub use object::{Object, Origin};
