@@ -17,6 +17,7 @@
 //! | words | [`tree`] | paths that cannot escape, files in memory |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
@@ -27,4 +28,5 @@ pub mod oci;
 
 pub mod event;
 
+pub mod files;
 pub mod store;
