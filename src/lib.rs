@@ -19,6 +19,7 @@
 //! | words | [`event`] | what the library tells while it works |
 //! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
 //! | places | [`store`] | sources, sinks, walking and copying content |
+//! | format | [`archive`] | the bundle file: layout, writer, reader |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -30,3 +31,5 @@ pub mod event;
 
 pub mod files;
 pub mod store;
+
+pub mod archive;
