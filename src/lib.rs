@@ -19,16 +19,23 @@
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
 <<<<<<< HEAD
+<<<<<<< HEAD
 //! | nouns | [`trust`] | keys, signatures, policies, freshness |
 =======
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
 >>>>>>> nouns
+=======
+//! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
+>>>>>>> archive
 //! | places | [`store`] | sources, sinks, walking and copying content |
+//! | format | [`archive`] | the bundle file: layout, writer, reader |
 #![forbid(unsafe_code)]
 
 pub mod error;
+
 pub mod tree;
+
 pub mod yaml;
 
 pub mod oci;
@@ -36,8 +43,13 @@ pub mod oci;
 pub mod event;
 
 pub mod kube;
+
 pub mod trust;
 
 pub mod discover;
 
+pub mod files;
+
 pub mod store;
+
+pub mod archive;

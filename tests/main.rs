@@ -1,5 +1,6 @@
 //! The one integration binary: a module per capability, fixtures in `support/`.
 
+mod archive;
 mod discover;
 mod layers;
 mod yaml;

@@ -15,6 +15,12 @@
 //! - Leaves move in parallel, largest first; manifests follow in order, children before parents.
 //! - A wrong digest is never retried as if it were a hiccup: one full refetch, then [`Error::Corrupt`].
 
+mod copy;
+mod download;
+mod memory;
+mod slots;
+mod walk;
+
 use std::future::Future;
 
 use bytes::Bytes;
@@ -22,8 +28,14 @@ use futures_util::stream::BoxStream;
 
 use crate::{
     error::{Classify, Kind, Side},
-    oci::{Descriptor, Digest, ManifestError},
+    oci::{Descriptor, Digest, ManifestError, Platform},
 };
+
+pub use copy::{Copied, copy, largest_first};
+pub use download::{Download, Prefix, download};
+pub use memory::Memory;
+pub use slots::{Slot, Slots};
+pub use walk::{Graph, MAX_DEPTH, MAX_NODES, Node, Policy, read_manifest, walk};
 
 /// A stream of bytes that nobody has verified yet.
 pub type Reader = BoxStream<'static, Result<Bytes, Error>>;
@@ -97,6 +109,16 @@ pub enum Error {
         /// Which limit.
         what: &'static str,
     },
+    /// An index offers none of the selected platforms.
+    #[error("{digest} offers {}, but none of {}", list(offered), list(wanted))]
+    NoPlatform {
+        /// Which index.
+        digest: Digest,
+        /// What was selected.
+        wanted: Vec<Platform>,
+        /// What the index has.
+        offered: Vec<Platform>,
+    },
     /// The content is not in this place.
     #[error("{digest} is not in the {side}")]
     Missing {
@@ -126,7 +148,7 @@ impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Corrupt { .. } | Error::Size { .. } | Error::Manifest { .. } | Error::Limit { .. } => Kind::Corrupt,
-            Error::Missing { .. } => Kind::NotFound,
+            Error::Missing { .. } | Error::NoPlatform { .. } => Kind::NotFound,
             Error::Place { cause, .. } => cause.kind(),
         }
     }
@@ -137,7 +159,24 @@ impl Classify for Error {
             | Error::Size { side, .. }
             | Error::Missing { side, .. }
             | Error::Place { side, .. } => Some(*side),
-            Error::Manifest { .. } | Error::Limit { .. } => Some(Side::Source),
+            Error::Manifest { .. } | Error::Limit { .. } | Error::NoPlatform { .. } => Some(Side::Source),
         }
     }
+}
+
+fn list(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Compares bytes that came from a source with their descriptor: first the size, then the digest.
+fn verify(blob: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+    let side = Side::Source;
+    if bytes.len() as u64 != blob.size {
+        return Err(Error::Size { side, digest: blob.digest, expected: blob.size, actual: bytes.len() as u64 });
+    }
+    let actual = blob.digest.same_algorithm(bytes);
+    if actual != blob.digest {
+        return Err(Error::Corrupt { side, expected: blob.digest, actual });
+    }
+    Ok(())
 }

@@ -1,0 +1,128 @@
+//! Files that appear complete or not at all.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::{Action, Error};
+
+/// Writes a small file so that its name shows either the old content or all of the new one, also after a power cut.
+///
+/// # Errors
+/// [`Error::NoRoom`] when the disk is full, [`Error::Io`] otherwise; the old content is then still there.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // The process id keeps two writers apart; the last one to rename wins, and both leave a complete file.
+    name.push(format!(".partial.{}", std::process::id()));
+    let beside = path.with_file_name(name);
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let written = write()
+        .map_err(|cause| Error::io(path, Action::Write, cause).needing(bytes.len() as u64))
+        .and_then(|()| rename_durably(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Renames a file within its folder and makes the new name durable.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn rename_durably(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|cause| Error::io(to, Action::Rename, cause))?;
+    sync_folder(to)
+}
+
+#[cfg(unix)]
+fn sync_folder(of: &Path) -> Result<(), Error> {
+    let folder = match of.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let sync = fs::File::open(&folder).and_then(|folder| folder.sync_all());
+    match sync {
+        // Some file systems (FUSE, network shares) cannot sync a folder; there is no other way to ask them.
+        Err(cause) if matches!(cause.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other.map_err(|cause| Error::io(folder, Action::Sync, cause)),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> Result<(), Error> {
+    // Other systems give no handle on a folder; their journal makes renames durable in order.
+    let _: Option<PathBuf> = None;
+    Ok(())
+}
+
+/// Appends to a file.
+#[derive(Debug)]
+pub struct Appender {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Appender {
+    /// Opens an existing file for appending.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file =
+            fs::OpenOptions::new().append(true).open(path).map_err(|cause| Error::io(path, Action::Open, cause))?;
+        Ok(Appender { file, path: path.to_owned() })
+    }
+
+    /// Appends bytes in one write, so that lines of several writers do not mix.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] when the disk is full, [`Error::Io`] otherwise.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|cause| Error::io(&self.path, Action::Write, cause))
+    }
+}
+
+/// Removes a file; that it is not there is no error.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, Action::Remove, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether anything has this name, also a link that leads nowhere.
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_whole_files_and_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.yaml");
+        atomic_write(&path, b"one").unwrap();
+        atomic_write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // A folder of that name cannot be replaced; nothing is left behind.
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(atomic_write(&taken, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
