@@ -17,7 +17,9 @@
 //! | words | [`tree`] | paths that cannot escape, files in memory |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | places | [`files`] | the local disk, the only user of `std::fs` |
 //! | places | [`store`] | sources, sinks, walking and copying content |
+//! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -27,4 +29,7 @@ pub mod oci;
 
 pub mod event;
 
+pub mod files;
 pub mod store;
+
+pub mod serve;

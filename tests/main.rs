@@ -1,3 +1,11 @@
 //! The one integration binary: a module per capability, fixtures in `support/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that fails says so by panicking"
+)]
 
 mod layers;
+mod serve;
+mod support;
