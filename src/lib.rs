@@ -53,3 +53,5 @@ pub mod files;
 pub mod store;
 
 pub mod archive;
+
+pub mod serve;

@@ -1,6 +1,14 @@
 //! The one integration binary: a module per capability, fixtures in `support/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that fails says so by panicking"
+)]
 
 mod archive;
 mod discover;
 mod layers;
+mod serve;
+mod support;
 mod yaml;

@@ -7,6 +7,7 @@
 //! | `read.rs` | whole files and folders into memory, with limits |
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
+//! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes, growing files and bounded readers |
 //! | `expand.rs` | large gzip inputs into an anonymous temporary file |
 //!
 //! # Invariants
@@ -19,6 +20,7 @@
 
 mod error;
 mod expand;
+mod folder;
 mod positional;
 mod read;
 mod tarball;
@@ -26,6 +28,7 @@ mod write;
 
 pub use error::{Action, Error};
 pub use expand::expand_gzip;
+pub use folder::{Arriving, Entry, Folder, FolderError, Lock};
 pub use positional::{Positional, blocking, free_space};
 pub use read::{Limits, file_names, is_folder, is_gzip, read_limited, read_tree};
 pub use tarball::{Unpacked, read_tarball};

@@ -1,0 +1,7 @@
+//! Fixtures. A registry for tests starts in `registry.rs` and nowhere else.
+#![allow(dead_code, reason = "each capability uses its part")]
+
+pub mod certificates;
+pub mod referees;
+pub mod registry;
+pub mod wire;
