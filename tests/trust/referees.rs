@@ -255,6 +255,9 @@ impl Registry {
         }
         let (descriptor, manifest) = &made.manifest;
         self.put_manifest(&descriptor.digest.to_string(), descriptor.media_type.as_str(), manifest);
+        if self.get(&format!("referrers/{}", subject.digest)).is_some() {
+            return;
+        }
         let tag = format!("sha256-{}", subject.digest.hex());
         let mut index: Value = self.get(&format!("manifests/{tag}")).map_or_else(
             || json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": []}),
@@ -427,7 +430,10 @@ fn what_cosign_signed_verifies_here() {
     assert!(verify_simple(&payload, &layers[0].1, &key, &elsewhere).is_err());
     assert!(verify_simple(&payload, &layers[0].1, bench.key.public(), &image.digest).is_err());
 
-    let index = registry.get(&format!("manifests/sha256-{}", image.digest.hex())).unwrap();
+    let index = registry
+        .get(&format!("referrers/{}", image.digest))
+        .or_else(|| registry.get(&format!("manifests/sha256-{}", image.digest.hex())))
+        .unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     let referrer = registry.get(&format!("manifests/{}", index["manifests"][0]["digest"].as_str().unwrap())).unwrap();
     let referrer: Value = serde_json::from_slice(&referrer).unwrap();
