@@ -212,9 +212,9 @@ pub enum Error {
         /// The number of both.
         sequence: u64,
         /// The one from before.
-        loaded: Digest,
+        loaded: Box<Digest>,
         /// The one offered.
-        offered: Digest,
+        offered: Box<Digest>,
     },
     /// The sequence leaps so far that no later archive could follow.
     #[error("sequence {offered} leaps from {loaded} by more than {limit}")]

@@ -125,7 +125,7 @@ fn sequence(
     if let Some(last) = last {
         let (offered, loaded) = (archive.sequence, last.sequence);
         if offered == loaded && archive.bundle_json != last.bundle_json {
-            let (loaded, offered) = (last.bundle_json, archive.bundle_json);
+            let (loaded, offered) = (Box::new(last.bundle_json), Box::new(archive.bundle_json));
             return Err(Error::Equivocation { sequence: archive.sequence, loaded, offered });
         }
         if offered < loaded {

@@ -73,6 +73,22 @@ impl Coverage {
     }
 }
 
+/// Holds a signed statement: `bundle.json` and up to 1,023 images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    pub(super) statement: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    /// The file, as it is written from the two and never as it was read.
+    bundle: Bytes,
+}
+
+impl Shard {
+    fn new(key: KeyId, statement: Vec<u8>, signature: Vec<u8>) -> Shard {
+        let bundle = envelope::write_statement_bundle(key, &statement, &signature);
+        Shard { statement, signature, bundle }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ImageSignature {
     pub(super) identity: SignedIdentity,
@@ -88,8 +104,7 @@ pub struct SignatureSet {
     pub(super) message: Vec<u8>,
     /// The digests of the images in ascending order.
     pub(super) digests: Vec<Digest>,
-    /// A signature per statement.
-    pub(super) shards: Vec<Vec<u8>>,
+    pub(super) shards: Vec<Shard>,
     /// In ascending order of digest and name.
     pub(super) images: Vec<ImageSignature>,
 }
@@ -133,12 +148,15 @@ impl SignatureSet {
         }
         let digests: Vec<Digest> = digests.into_iter().collect();
         let hash = sha256(bundle_json);
-        let shards = statements(&Digest::Sha256(hash), &digests);
+        let shards = statements(&Digest::Sha256(hash), &digests).into_iter().map(|statement| {
+            let signature = key.sign(&envelope::statement_message(&statement));
+            Shard::new(key.public().id(), statement, signature)
+        });
         Ok(SignatureSet {
             key: key.public().id(),
             bundle_json: hash,
             message: key.sign(bundle_json),
-            shards: shards.iter().map(|statement| key.sign(&envelope::statement_message(statement))).collect(),
+            shards: shards.collect(),
             digests,
             images: named
                 .into_iter()
@@ -157,10 +175,7 @@ impl SignatureSet {
 
     /// Returns what the key signed about an image; `None` when it signed nothing about it.
     pub fn of_image(&self, digest: &Digest) -> Option<ImageSignatures> {
-        let at = self.digests.binary_search(digest).ok()? / IMAGES_PER_SHARD;
-        let start = at * IMAGES_PER_SHARD;
-        let shard = &self.digests[start..self.digests.len().min(start + IMAGES_PER_SHARD)];
-        let statement = statements(&Digest::Sha256(self.bundle_json), shard).pop()?;
+        let shard = self.shards.get(self.digests.binary_search(digest).ok()? / IMAGES_PER_SHARD)?;
         let from = self.images.partition_point(|image| image.digest < *digest);
         let simple = self.images[from..].iter().take_while(|image| image.digest == *digest);
         Some(ImageSignatures {
@@ -170,7 +185,7 @@ impl SignatureSet {
                     signature: encoding::base64(&image.signature),
                 })
                 .collect(),
-            bundle: envelope::write_statement_bundle(self.key, &statement, self.shards.get(at)?),
+            bundle: shard.bundle.clone(),
         })
     }
 
@@ -208,10 +223,8 @@ impl SignatureSet {
             true => put(format!("{MESSAGE_PREFIX}sigstore.json"), message)?,
             false => put(format!("{MESSAGE_PREFIX}{key}{BUNDLE_SUFFIX}"), message)?,
         }
-        let statements = statements(&Digest::Sha256(self.bundle_json), &self.digests);
-        for ((n, statement), signature) in (1..).zip(&statements).zip(&self.shards) {
-            let bundle = envelope::write_statement_bundle(key, statement, signature);
-            put(format!("{FOLDER}{key}-{n}{BUNDLE_SUFFIX}"), bundle)?;
+        for (n, shard) in (1..).zip(&self.shards) {
+            put(format!("{FOLDER}{key}-{n}{BUNDLE_SUFFIX}"), shard.bundle.clone())?;
         }
         let images: Vec<RawImageSignature> = self
             .images
@@ -251,7 +264,7 @@ impl SignatureSet {
             return Err(Error::Unsigned);
         }
         if keys.len() > MAX_SIGNERS {
-            return Err(Error::TooMany { what: "signers", count: keys.len(), limit: MAX_SIGNERS });
+            return Err(malformed(FOLDER, "it has the signatures of more than 64 keys"));
         }
         let alone = keys.len() == 1;
         let mut sets = Vec::with_capacity(keys.len());
@@ -324,7 +337,7 @@ fn read_set(
         return Err(malformed(path.as_str(), "it names another key than the other files"));
     }
     let message = bundle.signature;
-    let (mut digests, mut shards) = (Vec::new(), Vec::new());
+    let (mut digests, mut signatures) = (Vec::new(), Vec::new());
     // There is at least one statement; without any file, the first is the missing one.
     for n in 1..=last.max(1) {
         let (path, bytes) = get(format!("{FOLDER}{key}-{n}{BUNDLE_SUFFIX}"))?;
@@ -337,11 +350,18 @@ fn read_set(
             return Err(Error::WrongSubject { expected: Digest::Sha256(bundle_json) });
         }
         digests.extend(images);
-        shards.push(bundle.signature);
+        signatures.push(bundle.signature);
     }
     if !digests.is_sorted_by(|one, next| one < next) {
         return Err(malformed(&format!("{FOLDER}{key}"), "its images are not in ascending order, each once"));
     }
+    let statements = statements(&Digest::Sha256(bundle_json), &digests);
+    if statements.len() != signatures.len() {
+        return Err(malformed(&format!("{FOLDER}{key}"), "its statements are not filled one after the other"));
+    }
+    let shards =
+        statements.into_iter().zip(signatures).map(|(statement, signature)| Shard::new(key, statement, signature));
+    let shards = shards.collect();
     let (path, bytes) = get(format!("{FOLDER}{key}{IMAGES_SUFFIX}"))?;
     let images = read_images(path, bytes)?;
     Ok(SignatureSet { key, bundle_json, message, digests, shards, images })
@@ -354,12 +374,12 @@ fn read_images(path: &RelPath, bytes: &[u8]) -> Result<Vec<ImageSignature>, Erro
     let raw: Vec<RawImageSignature> =
         serde_json::from_slice(bytes).map_err(|_| malformed(path.as_str(), "it is no list of image signatures"))?;
     if raw.len() > MAX_IMAGE_SIGNATURES {
-        return Err(Error::TooMany { what: "image signatures", count: raw.len(), limit: MAX_IMAGE_SIGNATURES });
+        return Err(malformed(path.as_str(), "it has more signatures than any archive"));
     }
     let mut images = Vec::with_capacity(raw.len());
     for one in raw {
         images.push(ImageSignature {
-            identity: one.reference.parse()?,
+            identity: one.reference.parse().map_err(|_| malformed(path.as_str(), "a name is no full image name"))?,
             digest: one.digest,
             signature: encoding::unbase64(&one.signature)
                 .ok_or_else(|| malformed(path.as_str(), "a signature is not canonical base64"))?,
