@@ -17,7 +17,10 @@
 //! | words | [`tree`] | paths that cannot escape, files in memory |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | places | [`files`] | reading from disk with limits |
+//! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
 //! | places | [`store`] | sources, sinks, walking and copying content |
+//! | places | [`registry`] | one repository of a registry as source and sink |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -27,4 +30,8 @@ pub mod oci;
 
 pub mod event;
 
+pub mod files;
+pub mod net;
 pub mod store;
+
+pub mod registry;
