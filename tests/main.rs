@@ -1,3 +1,5 @@
 //! The one integration binary: a module per capability, fixtures in `support/`.
 
 mod layers;
+mod stock_registry;
+mod support;

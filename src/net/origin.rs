@@ -107,7 +107,8 @@ mod tests {
     fn credentials_stay_with_their_origin() {
         let owner = url("https://r.example/v2/");
         assert!(may_carry(&owner, &url("https://r.example:443/x")));
-        for other in ["https://r.example:8443/", "http://r.example/", "https://x.r.example/", "https://r.example.evil/"] {
+        for other in ["https://r.example:8443/", "http://r.example/", "https://x.r.example/", "https://r.example.evil/"]
+        {
             assert!(!may_carry(&owner, &url(other)), "{other}");
         }
         assert!(may_carry(&url("http://r.example/"), &url("https://r.example/")));

@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn reads_every_form_of_retry_after() {
         let now: Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
-        for text in ["37", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        for text in
+            ["37", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
             assert_eq!(retry_after(text, now), Some(Duration::from_secs(37)), "{text}");
         }
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));

@@ -36,7 +36,8 @@ pub fn printable(text: &str, max: usize) -> String {
             break;
         }
         // Bidirectional controls (Unicode Standard Annex 9) reorder what a reader sees.
-        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{2028}' | '\u{2029}')
+        if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{2028}' | '\u{2029}')
         {
             out.extend(c.escape_unicode());
         } else {

@@ -230,8 +230,8 @@ fn read(whom: &str, pem: &Pem) -> Result<(Option<PathBuf>, Vec<u8>), Error> {
     match pem {
         Pem::Text(text) => Ok((None, text.expose().as_bytes().to_vec())),
         Pem::File(path) => {
-            let bytes = files::read_limited(path, MAX_PEM)
-                .map_err(|cause| Error::File { whom: whom.to_owned(), cause })?;
+            let bytes =
+                files::read_limited(path, MAX_PEM).map_err(|cause| Error::File { whom: whom.to_owned(), cause })?;
             certificates_or_key(path, &bytes)?;
             Ok((Some(path.clone()), bytes))
         }

@@ -118,7 +118,10 @@ mod tests {
         let all = Challenge::parse_all([
             r#"Negotiate, Basic realm="a, b=\"c\"", Bearer realm="r",error="invalid_token" , Digest x=y"#,
         ]);
-        assert_eq!(all.iter().map(|c| c.scheme.as_str()).collect::<Vec<_>>(), ["negotiate", "basic", "bearer", "digest"]);
+        assert_eq!(
+            all.iter().map(|c| c.scheme.as_str()).collect::<Vec<_>>(),
+            ["negotiate", "basic", "bearer", "digest"]
+        );
         assert_eq!(all[1].param("realm"), Some("a, b=\"c\""));
         assert_eq!(all[2].param("error"), Some("invalid_token"));
         assert!(Challenge::parse_all([r#"realm="before any scheme""#]).is_empty());

@@ -160,7 +160,11 @@ impl Credentials {
             if let Some((server, name)) = helper {
                 match self.ask(name, &server).await {
                     Ok(Some(login)) => {
-                        return Found { login: Some(login), from: format!("docker-credential-{name} ({shown})"), ..found };
+                        return Found {
+                            login: Some(login),
+                            from: format!("docker-credential-{name} ({shown})"),
+                            ..found
+                        };
                     }
                     Ok(None) => {}
                     Err(trouble) => found.troubles.push(trouble),
@@ -168,7 +172,9 @@ impl Credentials {
             }
             match config.entry(host, repository) {
                 None => {}
-                Some((key, Ok(login))) => return Found { login: Some(login), from: format!("{shown}, entry {key}"), ..found },
+                Some((key, Ok(login))) => {
+                    return Found { login: Some(login), from: format!("{shown}, entry {key}"), ..found };
+                }
                 Some((key, Err(trouble))) => found.troubles.push(format!("{shown}, entry {key}: {trouble}")),
             }
         }

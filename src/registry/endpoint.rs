@@ -42,7 +42,10 @@ enum Scheme {
     /// It answered a request without credentials.
     Open,
     Basic,
-    Bearer { realm: Url, service: Option<String> },
+    Bearer {
+        realm: Url,
+        service: Option<String>,
+    },
 }
 
 /// A token and how it was come by; locked while a new one is fetched.
@@ -133,7 +136,8 @@ impl Endpoint {
                 if tls_meant || !self.host.is_loopback() {
                     return url("https");
                 }
-                let probe = Request::get(url("https")?.join("v2/").unwrap_or(url("https")?)).on_behalf_of(&self.profile);
+                let probe =
+                    Request::get(url("https")?.join("v2/").unwrap_or(url("https")?)).on_behalf_of(&self.profile);
                 match self.client.once(&probe).await {
                     Err(net::Error::Tls { plain: true, .. }) => url("http"),
                     _ => url("https"),
@@ -145,9 +149,8 @@ impl Endpoint {
     /// Returns the address of an API path.
     pub(super) async fn url(&self, path: &str) -> Result<Url, Error> {
         let base = self.base().await?;
-        base.join(path).map_err(|error| {
-            self.net("", net::Error::Request { url: path.to_owned(), cause: error.to_string() })
-        })
+        base.join(path)
+            .map_err(|error| self.net("", net::Error::Request { url: path.to_owned(), cause: error.to_string() }))
     }
 
     /// Makes a request and authenticates it when the registry asks for that.

@@ -211,7 +211,9 @@ pub enum Error {
         place: Place,
     },
     /// The registry accepts chunks and does not keep them.
-    #[error("{place}: the upload of {digest} does not advance beyond byte {at}: the registry accepts chunks and drops them")]
+    #[error(
+        "{place}: the upload of {digest} does not advance beyond byte {at}: the registry accepts chunks and drops them"
+    )]
     Stuck {
         /// Where.
         place: Place,
@@ -284,7 +286,9 @@ impl Classify for Error {
             Error::RateLimited { .. } => Kind::Unavailable,
             Error::Status { answer, .. } | Error::Token { answer, .. } => of_status(answer.status),
             Error::Realm { .. } | Error::Location { .. } => Kind::Untrusted,
-            Error::WrongDigest { .. } | Error::Manifest { .. } | Error::Pages { .. } | Error::NoToken { .. } => Kind::Corrupt,
+            Error::WrongDigest { .. } | Error::Manifest { .. } | Error::Pages { .. } | Error::NoToken { .. } => {
+                Kind::Corrupt
+            }
             Error::ManifestBlobUnknown { .. } => Kind::Incomplete,
             Error::TagImmutable { .. } => Kind::Answer,
             Error::NoLocation { .. } | Error::Stuck { .. } | Error::Contended { .. } => Kind::Unavailable,

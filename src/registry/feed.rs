@@ -40,7 +40,12 @@ pub(super) fn channel() -> (mpsc::Sender<Result<Bytes, Abort>>, UploadStream) {
 }
 
 impl<'a, S: store::Source> Feed<'a, S> {
-    pub(super) fn new(source: &'a S, blob: &'a Descriptor, moved: &'a (dyn Fn(u64) + Send + Sync), trial: Trial) -> Self {
+    pub(super) fn new(
+        source: &'a S,
+        blob: &'a Descriptor,
+        moved: &'a (dyn Fn(u64) + Send + Sync),
+        trial: Trial,
+    ) -> Self {
         let hasher = blob.digest.algorithm().hasher();
         Feed { source, blob, moved, hasher, hashed: 0, reported: 0, fault: None, trial }
     }
@@ -77,7 +82,12 @@ impl<'a, S: store::Source> Feed<'a, S> {
         }
     }
 
-    async fn pump(&mut self, from: u64, to: u64, sender: &mpsc::Sender<Result<Bytes, Abort>>) -> Result<bool, store::Error> {
+    async fn pump(
+        &mut self,
+        from: u64,
+        to: u64,
+        sender: &mpsc::Sender<Result<Bytes, Abort>>,
+    ) -> Result<bool, store::Error> {
         let mut at = from;
         let mut held: Option<Bytes> = None;
         while at < to {

@@ -83,7 +83,11 @@ pub(super) fn get(name: &str, server: &str, environment: &Environment) -> Result
     let Ok(Ok(answer)) = answer else { return Err(HelperError::Slow) };
     if !status.is_ok_and(|status| status.success()) {
         let said = String::from_utf8_lossy(&answer);
-        return if said.trim().eq_ignore_ascii_case(NOT_FOUND) { Ok(None) } else { Err(HelperError::Failed(printable(&said, 200))) };
+        return if said.trim().eq_ignore_ascii_case(NOT_FOUND) {
+            Ok(None)
+        } else {
+            Err(HelperError::Failed(printable(&said, 200)))
+        };
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

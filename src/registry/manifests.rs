@@ -148,7 +148,12 @@ impl Remote {
         if announced == actual {
             return Ok(());
         }
-        Err(Error::WrongDigest { place: self.endpoint.place(&self.path), what: format!("manifest {by}"), announced, actual })
+        Err(Error::WrongDigest {
+            place: self.endpoint.place(&self.path),
+            what: format!("manifest {by}"),
+            announced,
+            actual,
+        })
     }
 
     fn manifest_error(&self, by: &By, cause: ManifestError) -> Error {
@@ -270,12 +275,8 @@ impl Remote {
         source: &S,
         moved: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), store::Error> {
-        let wrong_size = |actual| store::Error::Size {
-            side: Side::Source,
-            digest: blob.digest,
-            expected: blob.size,
-            actual,
-        };
+        let wrong_size =
+            |actual| store::Error::Size { side: Side::Source, digest: blob.digest, expected: blob.size, actual };
         if blob.size > Manifest::MAX_BYTES as u64 {
             let cause = ManifestError::TooLarge(usize::try_from(blob.size).unwrap_or(usize::MAX));
             return Err(store::Error::Manifest { digest: blob.digest, cause });

@@ -17,10 +17,33 @@ pub enum Trust {
 /// Domains under which strangers live side by side: two hosts below one of these have nothing to do with each other
 /// (from the private section of the Public Suffix List, those where registries or storage are commonly found).
 const SHARED: &[&str] = &[
-    "amazonaws.com", "amazonaws.com.cn", "appspot.com", "azurecr.io", "azurewebsites.net", "backblazeb2.com",
-    "cloudapp.net", "cloudfront.net", "digitaloceanspaces.com", "duckdns.org", "fly.dev", "github.io", "gitlab.io",
-    "googleapis.com", "herokuapp.com", "netlify.app", "ngrok.io", "ngrok.app", "nip.io", "onrender.com", "pages.dev",
-    "run.app", "sslip.io", "trafficmanager.net", "vercel.app", "windows.net", "workers.dev",
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "appspot.com",
+    "azurecr.io",
+    "azurewebsites.net",
+    "backblazeb2.com",
+    "cloudapp.net",
+    "cloudfront.net",
+    "digitaloceanspaces.com",
+    "duckdns.org",
+    "fly.dev",
+    "github.io",
+    "gitlab.io",
+    "googleapis.com",
+    "herokuapp.com",
+    "netlify.app",
+    "ngrok.io",
+    "ngrok.app",
+    "nip.io",
+    "onrender.com",
+    "pages.dev",
+    "run.app",
+    "sslip.io",
+    "trafficmanager.net",
+    "vercel.app",
+    "windows.net",
+    "workers.dev",
 ];
 
 /// Decides about the token server `realm` of the registry at `registry`.
@@ -50,7 +73,8 @@ fn domain(url: &Url) -> Option<&str> {
     };
     let labels: Vec<&str> = name.split('.').collect();
     let [.., second, last] = labels[..] else { return None };
-    let country = last.len() == 2 && matches!(second, "co" | "com" | "net" | "org" | "ac" | "gov" | "edu" | "or" | "ne" | "go");
+    let country =
+        last.len() == 2 && matches!(second, "co" | "com" | "net" | "org" | "ac" | "gov" | "edu" | "or" | "ne" | "go");
     let take = if country { 3 } else { 2 };
     if labels.len() < take {
         return None;

@@ -99,7 +99,8 @@ impl Remote {
         // Within this process one at a time; against others by reading again.
         let lock = self.endpoint.list_lock(&self.path, &tag);
         let _alone = lock.lock().await;
-        let mut trial = self.endpoint.client.trial(format!("list of referrers {}:{tag}", self.endpoint.place(&self.path)));
+        let mut trial =
+            self.endpoint.client.trial(format!("list of referrers {}:{tag}", self.endpoint.place(&self.path)));
         for attempt in 1..=MAX_ATTEMPTS {
             let before = match self.manifest(&By::Tag(tag.clone())).await {
                 Ok(raw) => {
@@ -153,8 +154,7 @@ fn list_entry(manifest: &RawManifest) -> Result<Value, crate::oci::ManifestError
 fn with_entry(before: Option<&RawManifest>, entry: &Value) -> Option<RawManifest> {
     let empty = || json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": []});
     let mut list = before.and_then(|raw| serde_json::from_slice(&raw.bytes).ok()).unwrap_or_else(empty);
-    let media_type =
-        before.map_or_else(|| MediaType::from(media_type::INDEX), |raw| raw.descriptor.media_type.clone());
+    let media_type = before.map_or_else(|| MediaType::from(media_type::INDEX), |raw| raw.descriptor.media_type.clone());
     if !list["manifests"].is_array() {
         list["manifests"] = json!([]);
     }

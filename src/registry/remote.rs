@@ -230,7 +230,8 @@ impl Remote {
                 }
             }
             416 => {
-                let total = response.header("content-range").and_then(ContentRange::parse).and_then(|range| range.total);
+                let total =
+                    response.header("content-range").and_then(ContentRange::parse).and_then(|range| range.total);
                 return match total {
                     Some(total) if total != size => Err(wrong_size(total)),
                     _ if !self.ignores_ranges() => {
@@ -269,7 +270,8 @@ impl Remote {
         let remote = self.clone();
         let whole = skip > 0 || length == blob.size;
         let beyond = if whole { blob.size.saturating_sub(skip + length) } else { 0 };
-        let cut = Cut { body: response.stream(), skip, left: length, beyond, remote, digest: blob.digest, size: blob.size };
+        let cut =
+            Cut { body: response.stream(), skip, left: length, beyond, remote, digest: blob.digest, size: blob.size };
         stream::unfold(Some(cut), |cut| async move {
             let mut cut = cut?;
             loop {

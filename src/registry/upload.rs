@@ -136,10 +136,10 @@ impl Remote {
             };
             match setback {
                 Setback::Source => {
-                    let fault = feed.fault.take().unwrap_or(store::Error::Missing {
-                        side: crate::error::Side::Source,
-                        digest: blob.digest,
-                    });
+                    let fault = feed
+                        .fault
+                        .take()
+                        .unwrap_or(store::Error::Missing { side: crate::error::Side::Source, digest: blob.digest });
                     // Bytes from a network may be right the second time; those of a disk stay wrong.
                     let wrong = matches!(fault, store::Error::Corrupt { .. } | store::Error::Size { .. });
                     if !wrong || refetched || !source.is_remote() {
@@ -338,9 +338,7 @@ impl Remote {
                 Err(Setback::Passing { error: self.net(cause), asked: None })
             }
             Ok((response, _)) => Err(self.setback(response, &shown).await),
-            Err(cause) if cause.kind().is_transient() => {
-                Err(Setback::Passing { error: self.net(cause), asked: None })
-            }
+            Err(cause) if cause.kind().is_transient() => Err(Setback::Passing { error: self.net(cause), asked: None }),
             Err(cause) => Err(Setback::Final(self.net(cause))),
         }
     }
@@ -409,29 +407,31 @@ impl Remote {
                         session.url = self.follow(response.url(), text)?;
                     }
                     // Some registries write the range with its end exclusive.
-                    let got = response.header("range").and_then(upload_range).map_or(to, |got| {
-                        if got == to + 1 { to } else { got }
-                    });
+                    let got = response
+                        .header("range")
+                        .and_then(upload_range)
+                        .map_or(to, |got| if got == to + 1 { to } else { got });
                     response.discard().await;
                     got
                 }
                 // The session may have survived; what it has need not be sent again.
-                Err(Setback::Passing { error, asked }) if several && at > 0 => {
-                    match self.status(session).await {
-                        Some(got) if got >= at && got <= to => {
-                            shortfalls += 1;
-                            if shortfalls > MAX_SHORTFALLS {
-                                return Err(Setback::Passing { error, asked });
-                            }
-                            if got == at {
-                                tokio::time::sleep(asked.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(30))).await;
-                            }
-                            at = got;
-                            continue;
+                Err(Setback::Passing { error, asked }) if several && at > 0 => match self.status(session).await {
+                    Some(got) if got >= at && got <= to => {
+                        shortfalls += 1;
+                        if shortfalls > MAX_SHORTFALLS {
+                            return Err(Setback::Passing { error, asked });
                         }
-                        _ => return Err(Setback::Passing { error, asked }),
+                        if got == at {
+                            tokio::time::sleep(
+                                asked.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(30)),
+                            )
+                            .await;
+                        }
+                        at = got;
+                        continue;
                     }
-                }
+                    _ => return Err(Setback::Passing { error, asked }),
+                },
                 Err(Setback::Refused(error)) if several && at > 0 => match self.status(session).await {
                     Some(got) if got > at && got <= to => got,
                     _ => return Err(Setback::Refused(error)),
@@ -510,7 +510,8 @@ impl Remote {
         }
         // 201 is the only answer that says that the blob is there; others are taken at their HEAD.
         if status != 201 && !self.has_blob(blob).await.unwrap_or(false) {
-            let error = self.refused(Answer { status, ..Answer::default() }, None, Who::default(), "writing a blob", "");
+            let error =
+                self.refused(Answer { status, ..Answer::default() }, None, Who::default(), "writing a blob", "");
             return Err(Setback::Passing { error, asked: None });
         }
         Ok(())

@@ -100,7 +100,11 @@ pub fn next_link<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Strin
             let is_next = params[..stop].split(';').any(|param| {
                 param.split_once('=').is_some_and(|(name, value)| {
                     name.trim().eq_ignore_ascii_case("rel")
-                        && value.trim().trim_matches('"').split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
+                        && value
+                            .trim()
+                            .trim_matches('"')
+                            .split_ascii_whitespace()
+                            .any(|rel| rel.eq_ignore_ascii_case("next"))
                 })
             });
             if is_next {
@@ -208,18 +212,21 @@ mod tests {
         let body = br#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown\nto registry","detail":"sha256:x"}]}"#;
         let answer = Answer::parse(400, body);
         assert!(answer.has_code(&["MANIFEST_BLOB_UNKNOWN"]));
-        assert_eq!(
-            answer.to_string(),
-            "status 400, MANIFEST_BLOB_UNKNOWN: blob unknown\\u{a}to registry (sha256:x)"
-        );
+        assert_eq!(answer.to_string(), "status 400, MANIFEST_BLOB_UNKNOWN: blob unknown\\u{a}to registry (sha256:x)");
         assert_eq!(Answer::parse(502, b"<html>").to_string(), "status 502");
-        assert_eq!(Answer::parse(400, br#"{"error":"invalid_grant","error_description":"no"}"#).code.unwrap(), "invalid_grant");
+        assert_eq!(
+            Answer::parse(400, br#"{"error":"invalid_grant","error_description":"no"}"#).code.unwrap(),
+            "invalid_grant"
+        );
         assert_eq!(Answer::parse(401, br#"{"details":"incorrect username or password"}"#).message.unwrap().len(), 30);
     }
 
     #[test]
     fn finds_the_next_page() {
-        assert_eq!(next_link([r#"</v2/a/tags/list?n=2&last=b>; rel="next""#]).as_deref(), Some("/v2/a/tags/list?n=2&last=b"));
+        assert_eq!(
+            next_link([r#"</v2/a/tags/list?n=2&last=b>; rel="next""#]).as_deref(),
+            Some("/v2/a/tags/list?n=2&last=b")
+        );
         assert_eq!(next_link([r#"<a>; rel=prev, <b,c>; title="x,y"; REL="last next""#]).as_deref(), Some("b,c"));
         assert_eq!(next_link(["<a>; rel=prev", "<z>;rel=next"]).as_deref(), Some("z"));
         for none in ["", "<a", "a; rel=next", "<a>; rel=nextish", "<a>"] {
@@ -233,11 +240,25 @@ mod tests {
         assert_eq!(range("bytes 0-9/10"), Some(ContentRange { bytes: Some((0, 9)), total: Some(10) }));
         assert_eq!(range("Bytes 5-9/*"), Some(ContentRange { bytes: Some((5, 9)), total: None }));
         assert_eq!(range("bytes */10"), Some(ContentRange { bytes: None, total: Some(10) }));
-        for bad in ["", "bytes", "bytes 9-0/10", "bytes 0-10/10", "items 0-1/2", "bytes -1-2/3", "bytes 0-99999999999999999999/*"] {
+        for bad in [
+            "",
+            "bytes",
+            "bytes 9-0/10",
+            "bytes 0-10/10",
+            "items 0-1/2",
+            "bytes -1-2/3",
+            "bytes 0-99999999999999999999/*",
+        ] {
             assert_eq!(range(bad), None, "{bad}");
         }
-        assert_eq!((upload_range("0-0"), upload_range("0-9"), upload_range("bytes=0-9")), (Some(0), Some(10), Some(10)));
-        assert_eq!((upload_range("5-9"), upload_range("x"), upload_range("0-18446744073709551615")), (None, None, None));
+        assert_eq!(
+            (upload_range("0-0"), upload_range("0-9"), upload_range("bytes=0-9")),
+            (Some(0), Some(10), Some(10))
+        );
+        assert_eq!(
+            (upload_range("5-9"), upload_range("x"), upload_range("0-18446744073709551615")),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! Fixtures for the capability tests.
+
+pub mod memory;
+pub mod pull;
+pub mod stock;
