@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Fixtures. A registry for tests starts in `registry.rs` and nowhere else.
 #![allow(dead_code, reason = "each capability uses its part")]
 
@@ -5,3 +6,10 @@ pub mod certificates;
 pub mod referees;
 pub mod registry;
 pub mod wire;
+=======
+//! Fixtures for the capability tests.
+
+pub mod memory;
+pub mod pull;
+pub mod stock;
+>>>>>>> net

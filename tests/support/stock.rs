@@ -1,0 +1,95 @@
+//! Stock programs as referees: found in the folder of `BUNDLE_REFEREES` or in `PATH`.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Finds a program; says loudly when a test is skipped for want of it.
+pub fn find(names: &[&str]) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::env::var_os("BUNDLE_REFEREES").into_iter().map(PathBuf::from).collect();
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let found =
+        folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(
+            std::env::var_os("BUNDLE_REFEREES_REQUIRED").is_none(),
+            "none of {names:?} is in BUNDLE_REFEREES or PATH"
+        );
+        eprintln!("SKIPPED: none of {names:?} is in BUNDLE_REFEREES or PATH");
+    }
+    found
+}
+
+/// A running `docker-registry`, stopped when dropped.
+pub struct DockerRegistry {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    pub host: String,
+    _data: tempfile::TempDir,
+}
+
+/// What a registry asks of its clients.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// An htpasswd file (bcrypt).
+    pub htpasswd: Option<&'a Path>,
+    /// Certificate and key.
+    pub tls: Option<(&'a Path, &'a Path)>,
+    /// The authority of client certificates.
+    pub client_ca: Option<&'a Path>,
+}
+
+impl DockerRegistry {
+    /// Starts the registry, or skips.
+    pub fn start(options: &Options<'_>) -> Option<Self> {
+        let program = find(&["docker-registry-283", "docker-registry", "registry"])?;
+        let data = tempfile::tempdir().unwrap();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {:?}}}\n  delete: {{enabled: true}}\n",
+            data.path().join("data")
+        );
+        if let Some(path) = options.htpasswd {
+            config += &format!("auth:\n  htpasswd: {{realm: test, path: {path:?}}}\n");
+        }
+        config += "http:\n  addr: 127.0.0.1:0\n";
+        if let Some((cert, key)) = options.tls {
+            config += &format!("  tls:\n    certificate: {cert:?}\n    key: {key:?}\n");
+            if let Some(ca) = options.client_ca {
+                config += &format!("    clientcas: [{ca:?}]\n");
+            }
+        }
+        let file = data.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let mut child = Command::new(program)
+            .arg("serve")
+            .arg(&file)
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let host = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let at = line.find("listening on ")? + "listening on ".len();
+                let end = line[at..]
+                    .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
+                    .map_or(line.len(), |n| at + n);
+                Some(line[at..end].to_owned())
+            })
+            .expect("the registry says where it listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(DockerRegistry { child, host, _data: data })
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
