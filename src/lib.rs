@@ -18,6 +18,7 @@
 //! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | nouns | [`spec`] | what a person writes: the bundle spec, its model and its JSON schema |
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
 //! | places | [`store`] | sources, sinks, walking and copying content |
@@ -30,6 +31,8 @@ pub mod yaml;
 pub mod oci;
 
 pub mod event;
+
+pub mod spec;
 
 pub mod kube;
 
