@@ -1,5 +1,6 @@
 //! Discovery against a corpus of real install manifests, with image lists made by an independent program. The corpus is
 //! kept outside the repository; the variable `BUNDLE_CORPUS` names its folder.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // This is a test: a panic is its answer.
 
 use std::{
     collections::BTreeSet,
