@@ -18,18 +18,21 @@
 //! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
-<<<<<<< HEAD
-<<<<<<< HEAD
-//! | nouns | [`trust`] | keys, signatures, policies, freshness |
-=======
+//! | nouns | [`spec`] | what a person writes: the bundle spec, its model and its JSON schema |
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
+//! | nouns | [`trust`] | keys, signatures, policies, freshness |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
->>>>>>> nouns
-=======
+//! | nouns | [`lock`] | `bundle.lock`: what a spec resolved to, with every reason |
 //! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
->>>>>>> archive
+//! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
 //! | places | [`store`] | sources, sinks, walking and copying content |
+//! | places | [`registry`] | one repository of a registry as source and sink |
 //! | format | [`archive`] | the bundle file: layout, writer, reader |
+//! | verbs | [`resolve`] | spec → lock: read inputs, find images, pin |
+//! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
+//! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
+//! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
+//! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -48,9 +51,15 @@ pub mod trust;
 
 pub mod discover;
 
+pub mod spec;
+
 pub mod files;
 
+pub mod net;
+
 pub mod store;
+
+pub mod registry;
 
 pub mod archive;
 

@@ -10,5 +10,7 @@ mod archive;
 mod discover;
 mod layers;
 mod serve;
+mod stock_registry;
 mod support;
+mod trust;
 mod yaml;

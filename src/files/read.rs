@@ -158,6 +158,18 @@ pub fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
+/// Returns the paths in a folder, sorted; none when the folder does not exist.
+///
+/// # Errors
+/// [`Error::Io`] when the folder exists and cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    match names(folder) {
+        Ok(names) => Ok(names.into_iter().map(|name| folder.join(name)).collect()),
+        Err(error) if error.is_missing() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -233,7 +233,7 @@ fn read(whom: &str, pem: &Pem) -> Result<(Option<PathBuf>, Vec<u8>), Error> {
             let bytes =
                 files::read_limited(path, MAX_PEM).map_err(|cause| Error::File { whom: whom.to_owned(), cause })?;
             certificates_or_key(path, &bytes)?;
-            Ok((Some(path.clone()), bytes))
+            Ok((Some(path.clone()), bytes.to_vec()))
         }
     }
 }

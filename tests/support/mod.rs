@@ -1,15 +1,10 @@
-<<<<<<< HEAD
 //! Fixtures. A registry for tests starts in `registry.rs` and nowhere else.
 #![allow(dead_code, reason = "each capability uses its part")]
 
 pub mod certificates;
-pub mod referees;
-pub mod registry;
-pub mod wire;
-=======
-//! Fixtures for the capability tests.
-
 pub mod memory;
 pub mod pull;
+pub mod referees;
+pub mod registry;
 pub mod stock;
->>>>>>> net
+pub mod wire;
