@@ -21,6 +21,7 @@
 //! | nouns | [`spec`] | what a person writes: the bundle spec, its model and its JSON schema |
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
+//! | nouns | [`lock`] | everything pinned by digest, with its reasons; what changed |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
@@ -37,5 +38,7 @@ pub mod spec;
 pub mod kube;
 
 pub mod discover;
+
+pub mod lock;
 
 pub mod store;
