@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each capability uses its part")]
 
 pub mod certificates;
+pub mod faults;
 pub mod referees;
 pub mod registry;
+pub mod tokens;
 pub mod wire;
