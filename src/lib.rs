@@ -72,3 +72,5 @@ pub mod fetch;
 pub mod load;
 
 pub mod serve;
+
+pub mod cli;
