@@ -170,6 +170,7 @@ fn far_link(upstream: u16) -> u16 {
 
 fn one_way(mut from: TcpStream, mut to: TcpStream, done: Arc<AtomicBool>) {
     let (send, receive) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let gone = Arc::clone(&done);
     std::thread::spawn(move || {
         let mut under_way: VecDeque<(Instant, usize)> = VecDeque::new();
         let mut bytes = 0;
@@ -192,7 +193,7 @@ fn one_way(mut from: TcpStream, mut to: TcpStream, done: Arc<AtomicBool>) {
                     let now = Instant::now();
                     bytes += size;
                     under_way.push_back((now + ONE_WAY * 2, size));
-                    if done.load(Ordering::Relaxed) || send.send((now + ONE_WAY, buffer[..size].to_vec())).is_err() {
+                    if gone.load(Ordering::Relaxed) || send.send((now + ONE_WAY, buffer[..size].to_vec())).is_err() {
                         break;
                     }
                 }
