@@ -6,11 +6,13 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod access;
 mod archive;
 mod discover;
 mod layers;
 mod serve;
 mod stock_registry;
 mod support;
+mod transport;
 mod trust;
 mod yaml;

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod faults;
+pub mod faulty;
 pub mod memory;
 pub mod pull;
 pub mod referees;
