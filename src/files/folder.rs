@@ -220,7 +220,8 @@ impl Folder {
         let written = File::create(&temporary)
             .and_then(|mut file| {
                 file.write_all(bytes)?;
-                if self.durable { file.sync_data() } else { Ok(()) }
+                // An empty file has nothing but its name, which is synced with its directory.
+                if self.durable && !bytes.is_empty() { file.sync_data() } else { Ok(()) }
             })
             .map_err(failed("write", &temporary))
             .and_then(|()| self.rename(&temporary, &path));
