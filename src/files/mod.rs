@@ -2,8 +2,11 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes, growing files and bounded readers |
+//! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes and bounded readers |
+//! | `arriving.rs` | [`Arriving`]: a file that grows until it gets its name |
 
+mod arriving;
 mod folder;
 
-pub use folder::{Arriving, Entry, Folder, FolderError, Lock};
+pub use arriving::Arriving;
+pub use folder::{Entry, Folder, FolderError, Lock};
