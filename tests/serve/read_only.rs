@@ -1,6 +1,12 @@
 //! A registry that shows what a source holds and takes nothing.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use airgap_bundler::{
     error::Side,
@@ -14,13 +20,14 @@ use serde_json::json;
 
 use super::digest;
 use crate::support::{
+    referees::{self, must},
     registry::{Registry, Setup, wait_for},
     wire,
 };
 
-/// Holds content in memory.
+/// Holds content in memory and counts how often something is opened.
 #[derive(Clone, Default)]
-struct Memory(HashMap<Digest, Bytes>);
+struct Memory(HashMap<Digest, Bytes>, Arc<AtomicUsize>);
 
 impl Memory {
     fn add(&mut self, media_type: &str, bytes: &[u8]) -> Descriptor {
@@ -52,6 +59,7 @@ impl Memory {
 
 impl Source for Memory {
     async fn open(&self, blob: &Descriptor, from: u64, to: u64) -> Result<Reader, Error> {
+        self.1.fetch_add(1, Ordering::SeqCst);
         let Some(bytes) = self.0.get(&blob.digest) else {
             return Err(Error::Missing { side: Side::Source, digest: blob.digest });
         };
@@ -118,6 +126,39 @@ fn an_image_has_its_name_under_its_host_and_as_a_mirror() {
         names["repositories"],
         json!(["docker.io/library/nginx", "localhost_5000/app", "quay.io/library/nginx"])
     );
+}
+
+#[test]
+fn stock_tools_pull_under_both_names() {
+    let Some(skopeo) = referees::skopeo() else { return };
+    let (_, registry, image) = nginx();
+    for (n, name) in ["docker.io/library/nginx:1.27", "library/nginx:1.27"].iter().enumerate() {
+        let (from, to) = (format!("docker://{}/{name}", registry.host()), format!("dir:{n}"));
+        must(&skopeo, registry.home(), &["copy", "--src-tls-verify=false", "--preserve-digests", &from, &to]);
+        let manifest = std::fs::read(registry.home().join(format!("{n}/manifest.json"))).unwrap();
+        assert_eq!(Digest::sha256(&manifest), image.digest);
+    }
+}
+
+#[test]
+fn a_blob_is_verified_once_however_many_ask() {
+    let mut memory = Memory::default();
+    let image = memory.image(&[7; 50_000]);
+    let opened = Arc::clone(&memory.1);
+    let registry = memory.serve(vec![shown("a.io/a:v1", &image)]).unwrap();
+    let target = format!("/v2/a.io/a/blobs/{}", digest(&[7; 50_000]));
+    let before = opened.load(Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (registry, target) = (&registry, &target);
+            scope.spawn(move || {
+                let range = format!("bytes={}-{}", n * 1000, n * 1000 + 9);
+                assert_eq!(registry.request("GET", target, &[("Range", &range)], b"").body, [7; 10]);
+            });
+        }
+    });
+    // Eight parts, and the whole once.
+    assert_eq!(opened.load(Ordering::SeqCst) - before, 9);
 }
 
 #[test]

@@ -121,3 +121,18 @@ fn a_damaged_record_is_an_error_and_not_an_absence() {
     assert_eq!((answer.status, answer.code().as_str()), (500, "UNKNOWN"));
     assert!(!answer.text().contains("repositories"), "paths of the server stay there: {}", answer.text());
 }
+
+#[test]
+fn a_loaded_registry_is_a_mirror_and_an_upload_makes_no_repository() {
+    let place = tempfile::tempdir().unwrap();
+    let registry = over(place.path());
+    registry.put_image("docker.io/library/nginx", "v1", &[b"x"]);
+    registry.put_image("library/nginx", "own", &[b"y"]);
+    assert_eq!(registry.get("/v2/library/nginx/manifests/v1?ns=docker.io").status, 200);
+    assert_eq!(registry.get("/v2/library/nginx/manifests/v1").status, 404);
+    assert_eq!(registry.get("/v2/library/nginx/manifests/own?ns=quay.io").status, 200);
+    registry.request("POST", "/v2/only/uploads/blobs/uploads/", &[], b"");
+    registry.stop();
+    let names = over(place.path()).get("/v2/_catalog").json();
+    assert_eq!(names["repositories"], serde_json::json!(["docker.io/library/nginx", "library/nginx"]));
+}
