@@ -64,3 +64,5 @@ pub mod registry;
 pub mod archive;
 
 pub mod serve;
+
+pub mod cli;

@@ -17,6 +17,8 @@
 //! | `journal.rs` | hints that let a killed `create` go on |
 //! | `writer.rs` | [`Writer`]: blobs in parallel straight to their final offset |
 //! | `reader.rs` | [`Unverified`] and [`Archive`]: only what was admitted serves bytes |
+//! | `signed.rs` | what the signatures must cover |
+//! | `admission.rs` | [`admit`]: from a file to a trusted archive |
 //! | `verify.rs` | hashes everything and names all that is damaged |
 //!
 //! The format itself is described in `docs/format.md`, so that a stranger can write a reader.
@@ -30,6 +32,7 @@
 //! # Failure
 //! [`Error`]: damage names the entry, a newer format names the features that are missing here.
 
+mod admission;
 mod error;
 mod header;
 mod index;
@@ -39,10 +42,12 @@ mod json;
 mod layout;
 mod plan;
 mod reader;
+mod signed;
 mod time;
 mod verify;
 mod writer;
 
+pub use admission::{AdmissionError, admit};
 pub use error::{Error, Fault};
 pub use inventory::{
     Attachment, Entry, FORMAT, Features, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Role,

@@ -72,6 +72,12 @@ pub enum Error {
         /// How many bytes are missing, when that is known.
         needed: Option<u64>,
     },
+    /// Something has that name already, and is not overwritten.
+    #[error("{} is there already and is not overwritten: move it away, or choose another name", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
     /// There is more than may be read.
     #[error("{} is larger than {limit} bytes, the most that is read here", path.display())]
     TooLarge {
@@ -169,7 +175,8 @@ impl Classify for Error {
             Error::Io { cause, .. } => Kind::of_io(cause),
             // Trying again helps once there is room, or the other process is done.
             Error::NoRoom { .. } | Error::Locked { .. } => Kind::Unavailable,
-            Error::TooLarge { .. }
+            Error::Exists { .. }
+            | Error::TooLarge { .. }
             | Error::TooMany { .. }
             | Error::TooDeep { .. }
             | Error::Bomb { .. }

@@ -30,6 +30,6 @@ pub use error::{Action, Error};
 pub use expand::expand_gzip;
 pub use folder::{Arriving, Entry, Folder, FolderError, Lock};
 pub use positional::{Positional, blocking, free_space};
-pub use read::{Limits, file_names, list, is_folder, is_gzip, read_limited, read_tree};
+pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree};
 pub use tarball::{Unpacked, read_tarball};
-pub use write::{Appender, atomic_write, exists, remove, rename_durably};
+pub use write::{Appender, atomic_write, create_new, create_new_private, exists, remove, rename_durably};

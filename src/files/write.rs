@@ -32,6 +32,44 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     written
 }
 
+/// Writes a file that must not be there yet.
+///
+/// # Errors
+/// [`Error::Exists`] when something has this name, also a link that leads nowhere; [`Error::NoRoom`] when the disk is
+/// full, [`Error::Io`] otherwise.
+pub fn create_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    create(path, bytes, &mut fs::OpenOptions::new())
+}
+
+/// Writes a file that must not be there yet and that only its owner may read: a private key. It never has, not even for
+/// a moment, another mode.
+///
+/// # Errors
+/// Those of [`create_new`].
+pub fn create_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    create(path, bytes, &mut options)
+}
+
+fn create(path: &Path, bytes: &[u8], options: &mut fs::OpenOptions) -> Result<(), Error> {
+    let mut file = options.write(true).create_new(true).open(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+        _ => Error::io(path, Action::Write, cause),
+    })?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(|cause| Error::io(path, Action::Write, cause).needing(bytes.len() as u64))
+        .and_then(|()| sync_folder(path));
+    if written.is_err() {
+        // It is ours and incomplete; the first error is the one to report.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
 /// Renames a file within its folder and makes the new name durable.
 ///
 /// # Errors
@@ -110,6 +148,31 @@ pub fn exists(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_files_replace_nothing_and_private_ones_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle.key");
+        create_new_private(&path, b"secret").unwrap();
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
+        for refused in [create_new(&path, b"x"), create_new_private(&path, b"x")] {
+            assert!(matches!(refused, Err(Error::Exists { .. })));
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        assert!(matches!(create_new(&folder.path().join("none/x"), b"x"), Err(Error::Io { .. })));
+        create_new(&folder.path().join("bundle.pub"), b"public").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_counts_as_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(matches!(create_new_private(&link, b"x"), Err(Error::Exists { .. })));
+        assert!(!target.exists());
+    }
 
     #[test]
     fn replaces_whole_files_and_leaves_nothing_beside() {
