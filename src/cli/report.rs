@@ -13,9 +13,11 @@ use super::ui;
 use crate::error::{Classify, Diagnostic, Kind, Severity};
 
 /// Returns what to do about a kind of failure, when the error itself does not say it.
-fn hint(kind: Kind) -> Option<&'static str> {
-    match kind {
+fn hint(error: &dyn Classify) -> Option<&'static str> {
+    match error.kind() {
         Kind::Answer | Kind::Usage | Kind::Incomplete => None,
+        // What is missing on this machine needs no login.
+        Kind::NotFound if error.side().is_none() => None,
         Kind::NotFound => {
             Some("check the name, and the credentials for that registry (docker login, REGISTRY_AUTH_FILE)")
         }
@@ -106,7 +108,7 @@ pub fn failure(error: &dyn Classify, as_json: bool) -> u8 {
     for cause in &causes {
         group = group.element(Level::NOTE.message(cause.as_str()));
     }
-    if let Some(hint) = hint(kind) {
+    if let Some(hint) = hint(error) {
         group = group.element(Level::HELP.message(hint));
     }
     let _ = writeln!(out, "{}", renderer().render(&[group]));
