@@ -188,3 +188,15 @@ fn files_stay_readable() {
     }
     assert!(long.is_empty(), "files over 800 lines: {long:?}");
 }
+
+#[test]
+fn no_second_crypto_stack_and_no_dangerous_crate_enters() {
+    // The same list as in deny.toml, checked without its tool and without the network.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let deny = fs::read_to_string(root.join("deny.toml")).unwrap();
+    let banned: Vec<&str> = deny.split("{ crate = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(banned.len() >= 8, "deny.toml lists what must not enter");
+    let found: Vec<&&str> = banned.iter().filter(|name| lock.contains(&format!("\nname = \"{name}\"\n"))).collect();
+    assert!(found.is_empty(), "Cargo.lock holds {found:?}");
+}

@@ -42,7 +42,7 @@ use crate::{
     oci::{Descriptor, Digest, ManifestKind, Platform, Reference},
     registry::{self, Registries},
     store::{self, Copied, Graph, Policy, Slots, copy, walk},
-    trust::{self, SignatureSet, SignedIdentity, SignedImage, SigningKey},
+    trust::{self, SignatureSet, SigningKey},
 };
 use companions::Companion;
 use origin::{Origin, Router};
@@ -299,7 +299,6 @@ async fn single_platform(origin: &Origin, graph: &Graph, root: &Descriptor) -> R
 fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
     let mut router = Router::default();
     let mut warnings = Vec::new();
-    let mut signed = Vec::new();
     for image in &walked {
         warnings.extend(image.warnings.iter().cloned());
         let place = router.add(image.origin.clone());
@@ -311,11 +310,6 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
                 router.route(leaf.digest, place);
             }
         }
-        let mut digests: Vec<Digest> = image.graph.manifests().map(|(descriptor, _)| descriptor.digest).collect();
-        if let Some(derived) = &image.derived {
-            digests.extend(derived.graph.manifests().map(|(descriptor, _)| descriptor.digest));
-        }
-        signed.push(SignedImage { identities: image.references.iter().map(SignedIdentity::from).collect(), digests });
     }
     let mut images = Vec::new();
     for image in &walked {
@@ -374,6 +368,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
         images,
         files: planned_files,
     })?;
+    let signed = draft.inventory().signed_images();
     let sets = job
         .keys
         .iter()
