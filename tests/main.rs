@@ -2,3 +2,5 @@
 
 mod archive;
 mod layers;
+mod local_images;
+mod tampering;

@@ -7,7 +7,9 @@
 //! | `read.rs` | whole files and folders into memory, with limits |
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
+//! | `tarindex.rs` | where the files of a large foreign tar stand |
 //! | `expand.rs` | large gzip inputs into an anonymous temporary file |
+//! | `machine.rs` | how busy the machine is, where it tells |
 //!
 //! # Invariants
 //! - Nothing is read without a limit, and no size that a file claims is allocated before it was checked.
@@ -19,14 +21,18 @@
 
 mod error;
 mod expand;
+mod machine;
 mod positional;
 mod read;
 mod tarball;
+mod tarindex;
 mod write;
 
 pub use error::{Action, Error};
 pub use expand::expand_gzip;
-pub use positional::{Positional, blocking, free_space};
+pub use machine::Load;
+pub use positional::{Positional, blocking, free_space, stream_range};
 pub use read::{Limits, file_names, is_folder, is_gzip, read_limited, read_tree};
 pub use tarball::{Unpacked, read_tarball};
+pub use tarindex::{Place, TarIndex};
 pub use write::{Appender, atomic_write, exists, remove, rename_durably};
