@@ -1,6 +1,6 @@
 //! The bundle file: written in parallel, resumed, reproducible, and never accepted with a bit out of place.
 
-mod fixture;
+pub(crate) mod fixture;
 
 use std::{
     fs,
@@ -201,7 +201,7 @@ async fn far_away_a_large_blob_comes_over_many_connections() {
         let path = folder.path().join("x.tar");
         let source = Far::new(&fixture.memory, breaks);
         let started = std::time::Instant::now();
-        write(&source, &path, fixture.layout().await, &Slots::new(16)).await.unwrap();
+        write(&source, &path, fixture.layout().await, &Slots::new(16).whatever_the_load()).await.unwrap();
         let (opened, served) = (source.opened.load(Ordering::Relaxed), source.served.load(Ordering::Relaxed));
         assert!(opened >= 10, "{opened} streams");
         // What a stream had under way when its tail was taken is all that comes twice.
@@ -216,7 +216,7 @@ async fn what_many_connections_brought_is_not_fetched_again() {
     let fixture = Fixture::new(90 << 20);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.tar");
-    let slots = Slots::new(16);
+    let slots = Slots::new(16).whatever_the_load();
     let source = Far::new(&fixture.memory, 0);
     let layout = fixture.layout().await;
     let total: u64 = layout.leaves().iter().map(|leaf| leaf.size).sum();

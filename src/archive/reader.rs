@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
     Error, Fault, Layout,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::Side,
-    files::{Positional, blocking},
+    files::{Positional, stream_range},
     oci::{Descriptor, Digest},
     store::{self, Memory, Reader, Source},
 };
@@ -39,9 +39,6 @@ pub(super) const MAX_SIGNATURE: u64 = 4 << 20;
 
 /// How many signature files there may be.
 pub(super) const MAX_SIGNATURES: usize = 64;
-
-/// How much is read at once when blobs are served.
-const READ: u64 = 512 << 10;
 
 /// The control part of an archive, as it stands in the file.
 #[derive(Clone, Debug)]
@@ -300,22 +297,7 @@ impl Source for ArchiveSource {
         if found.size != blob.size || to > blob.size || from > to {
             return Err(store::Error::Size { side, digest: blob.digest, expected: blob.size, actual: found.size });
         }
-        let end = found.offset + to;
-        let start = (self.file.clone(), found.offset + from);
-        Ok(stream::try_unfold(start, move |(file, at)| async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let n = (end - at).min(READ);
-            let reading = file.clone();
-            let bytes = blocking(move || {
-                let mut bytes = vec![0; usize::try_from(n).unwrap_or_default()];
-                reading.read_exact_at(&mut bytes, at).map(|()| Bytes::from(bytes))
-            })
-            .await
-            .map_err(|cause| store::Error::place(Side::Source, cause))?;
-            Ok(Some((bytes, (file, at + n))))
-        })
-        .boxed())
+        let range = found.offset + from..found.offset + to;
+        Ok(stream_range(self.file.clone(), range).map_err(|cause| store::Error::place(Side::Source, cause)).boxed())
     }
 }

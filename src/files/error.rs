@@ -129,6 +129,14 @@ pub enum Error {
         #[source]
         cause: PathError,
     },
+    /// A tar has two entries of one name, so it could be read in two ways.
+    #[error("{} holds {entry:?} twice: it could be read in two ways", path.display())]
+    Twice {
+        /// Which tar.
+        path: PathBuf,
+        /// Which entry.
+        entry: String,
+    },
     /// An entry of a tar ends early.
     #[error("{} ends in the middle of {entry:?}", path.display())]
     Truncated {
@@ -165,7 +173,8 @@ impl Error {
 
     /// Tells whether the file does not exist.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+        matches!(self, Error::Io { cause, .. }
+            if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
     }
 }
 
@@ -182,6 +191,7 @@ impl Classify for Error {
             | Error::Bomb { .. }
             | Error::NotRegular { .. }
             | Error::LinkOut { .. }
+            | Error::Twice { .. }
             | Error::Name { .. } => Kind::Usage,
             Error::Truncated { .. } => Kind::Corrupt,
         }

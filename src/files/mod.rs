@@ -9,7 +9,9 @@
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
 //! | `arriving.rs` | [`Arriving`]: a file that grows while bytes arrive |
 //! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes, growing files and bounded readers |
+//! | `tarindex.rs` | where the files of a large foreign tar stand |
 //! | `expand.rs` | large gzip inputs into an anonymous temporary file |
+//! | `machine.rs` | how busy the machine is, where it tells |
 //!
 //! # Invariants
 //! - Nothing is read without a limit, and no size that a file claims is allocated before it was checked.
@@ -23,18 +25,22 @@ mod arriving;
 mod error;
 mod expand;
 mod folder;
+mod machine;
 mod positional;
 mod read;
 mod tarball;
+mod tarindex;
 mod write;
 
 pub use arriving::Arriving;
 pub use error::{Action, Error};
 pub use expand::expand_gzip;
 pub use folder::{Entry, Folder, FolderError, Lock};
-pub use positional::{Positional, blocking, free_space};
+pub use machine::Load;
+pub use positional::{Positional, blocking, free_space, stream_range};
 pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree, walk_files};
 pub use tarball::{Unpacked, read_tarball};
+pub use tarindex::{Place, TarIndex};
 pub use write::{
     Appender, atomic_write, create_folder, create_new, create_new_private, exists, remove, rename_durably,
 };

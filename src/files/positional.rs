@@ -2,8 +2,13 @@
 
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 
 use super::{Action, Error};
 
@@ -216,6 +221,26 @@ fn put_all_at(file: &fs::File, mut bytes: &[u8], mut at: u64) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// How much of a range is read at once.
+const READ: u64 = 512 << 10;
+
+/// Reads a range of a file piece by piece, on threads where blocking does no harm.
+pub fn stream_range(file: Arc<Positional>, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::try_unfold((file, range.start), move |(file, at)| async move {
+        let n = range.end.saturating_sub(at).min(READ);
+        if n == 0 {
+            return Ok(None);
+        }
+        let reading = file.clone();
+        let bytes = blocking(move || {
+            let mut bytes = vec![0; usize::try_from(n).unwrap_or_default()];
+            reading.read_exact_at(&mut bytes, at).map(|()| Bytes::from(bytes))
+        })
+        .await?;
+        Ok(Some((bytes, (file, at + n))))
+    })
 }
 
 /// Returns how many bytes this user may still write on the disk that holds `path`; `None` where the system does not

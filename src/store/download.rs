@@ -94,9 +94,9 @@ const MIN_REMAINING: Duration = Duration::from_millis(250);
 /// How often the stretches are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Below this time to the first byte a connection is not held back by distance: the processor or the line is the limit,
-/// and more connections would only share it.
-const NEAR: Duration = Duration::from_millis(5);
+/// Below this time to the first byte a connection is not held back by distance: with the few megabytes that may be under
+/// way on one connection, it carries hundreds of megabytes a second.
+const NEAR: Duration = Duration::from_millis(8);
 
 /// A connection slower than this, in bytes a second, is held back by something even when the source is near: some
 /// registries throttle each connection.
@@ -180,7 +180,7 @@ fn worth<S>(wire: &Wire<'_, S>, segments: &Segments) -> Option<u64> {
     let (remaining, rate) = segments.largest(MIN_PART)?;
     let near = Duration::from_micros(wire.first_byte.load(Ordering::Relaxed)) < NEAR;
     let long = remaining / rate.max(1) > MIN_REMAINING.as_secs() && remaining > rate / 1000 * 250;
-    (long && (!near || rate < SLOW)).then_some(remaining)
+    (long && (!near || rate < SLOW) && !wire.job.slots.machine_is_busy()).then_some(remaining)
 }
 
 /// Hashes the blob from `at` to its end: fetches what nobody else fetches, and follows behind those who do.

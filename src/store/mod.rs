@@ -17,9 +17,13 @@
 
 mod copy;
 mod download;
+mod layout;
+mod local;
 mod memory;
+mod route;
 mod segment;
 mod slots;
+mod tar;
 mod walk;
 
 use std::future::Future;
@@ -34,7 +38,9 @@ use crate::{
 
 pub use copy::{Copied, copy, largest_first};
 pub use download::{Download, Mark, Resume, download};
+pub use local::{LocalError, LocalSource, open_image};
 pub use memory::Memory;
+pub use route::Routes;
 pub use slots::{Slot, Slots};
 pub use walk::{Graph, MAX_DEPTH, MAX_NODES, Node, Policy, read_manifest, walk};
 

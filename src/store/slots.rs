@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use crate::files::Load;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Counts connections, shared by everything that transfers in one command. Each leaf holds one; when no leaf waits for
@@ -17,6 +18,8 @@ pub struct Slots {
     free: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     bids: Arc<Mutex<HashMap<u64, u64>>>,
+    /// `None` when the load of the machine is not asked for.
+    load: Option<Arc<Mutex<Load>>>,
     total: usize,
 }
 
@@ -48,7 +51,18 @@ impl Slots {
     /// Makes `total` slots, at least one.
     pub fn new(total: usize) -> Self {
         let total = total.clamp(1, 1024);
-        Slots { free: Arc::new(Semaphore::new(total)), waiting: Arc::default(), bids: Arc::default(), total }
+        Slots {
+            free: Arc::new(Semaphore::new(total)),
+            waiting: Arc::default(),
+            bids: Arc::default(),
+            load: Some(Arc::default()),
+            total,
+        }
+    }
+
+    /// Gives idle slots away even when the processors are busy, so that what happens does not depend on the machine.
+    pub fn whatever_the_load(self) -> Self {
+        Slots { load: None, ..self }
     }
 
     /// Returns how many slots there are.
@@ -63,6 +77,12 @@ impl Slots {
         }
         let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(Slot { _permit: permit })
+    }
+
+    /// Tells whether the processors have nothing to spare, so that further connections would only share them.
+    pub(super) fn machine_is_busy(&self) -> bool {
+        let Some(load) = &self.load else { return false };
+        load.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_busy()
     }
 
     /// Announces a transfer that could use several connections.

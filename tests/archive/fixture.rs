@@ -73,6 +73,16 @@ impl Fixture {
         Fixture { memory, web, tool }
     }
 
+    /// The same with as few bytes as possible.
+    pub fn small() -> Fixture {
+        let memory = Memory::new();
+        let base = noise(1, 10);
+        let web = image(&memory, &[base.clone(), noise(2, 513)], "web");
+        let web = index(&memory, &[(&web, "linux/amd64")]);
+        let tool = image(&memory, &[base, Bytes::new()], "tool");
+        Fixture { memory, web, tool }
+    }
+
     pub async fn graph(&self, platforms: &[&str]) -> Graph {
         let platforms: Vec<Platform> = platforms.iter().map(|platform| platform.parse().unwrap()).collect();
         walk(&self.memory, &[self.web.clone(), self.tool.clone()], &Policy { platforms }).await.unwrap()
