@@ -4,4 +4,5 @@ mod access;
 mod layers;
 mod stock_registry;
 mod support;
+mod tls;
 mod transport;

@@ -330,7 +330,7 @@ impl Remote {
         let mut tags = Vec::new();
         // A page of 1000 is the most that some registries allow.
         let request = self.request(Method::GET, "tags/list?n=1000").await?;
-        self.pages(request, WHAT, async |_, bytes| {
+        self.pages(request, WHAT, |_, bytes| {
             let page: Page = serde_json::from_slice(bytes).map_err(|_| PagesProblem::Unreadable)?;
             // What cannot be a tag cannot be asked for either.
             tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse::<Tag>().ok()));
@@ -346,7 +346,7 @@ impl Remote {
         &self,
         first: Request,
         what: &'static str,
-        mut take: impl AsyncFnMut(Option<&MediaType>, &[u8]) -> Result<(), PagesProblem>,
+        mut take: impl FnMut(Option<&MediaType>, &[u8]) -> Result<(), PagesProblem> + Send,
     ) -> Result<(), Error> {
         let bad = |cause| Error::Pages { place: self.endpoint.place(&self.path), what, cause };
         let mut seen = HashSet::new();
@@ -374,7 +374,7 @@ impl Remote {
                     Err(error) => return Err(self.net(error)),
                 }
             };
-            take(content_type.as_ref(), &bytes).await.map_err(bad)?;
+            take(content_type.as_ref(), &bytes).map_err(bad)?;
             let Some(next) = next else { return Ok(()) };
             let next = here.join(&next).map_err(|_| bad(PagesProblem::NotAnAddress))?;
             if !net::same_origin(&here, &next) || !next.username().is_empty() {

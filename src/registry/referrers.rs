@@ -34,7 +34,7 @@ impl Remote {
         let mut found = Vec::new();
         let mut is_list = true;
         let read = self
-            .pages(request, "list of referrers", async |content_type, bytes| {
+            .pages(request, "list of referrers", |content_type, bytes| {
                 // A registry without the operation may answer with its web page.
                 if !is_oci_index(content_type) {
                     is_list = false;

@@ -37,8 +37,6 @@ const CHUNK: u64 = 4 << 20;
 const MAX_CHUNK: u64 = 1 << 30;
 /// How often a registry may keep less of a chunk than it was sent.
 const MAX_SHORTFALLS: u32 = 64;
-/// How many server errors in a row on one rung make us try the next: some proxies answer 502 to what they do not like.
-const TRIES_PER_RUNG: u32 = 3;
 /// How many times one blob is started again because a token was refused.
 const MAX_RENEWALS: u32 = 3;
 
@@ -122,7 +120,7 @@ impl Remote {
         };
         let mut mode = Mode::of(self.endpoint.upload_mode.load(Ordering::Relaxed));
         let mut trial = client.trial(what);
-        let (mut refetched, mut renewals, mut in_a_row) = (false, 0, 0);
+        let (mut refetched, mut renewals) = (false, 0);
         loop {
             feed.restart();
             let setback = match self.attempt(mode, session.take(), blob, &mut feed).await {
@@ -155,19 +153,12 @@ impl Remote {
                     return Err(self.place_error(error));
                 }
                 Setback::Passing { error, asked } => {
-                    in_a_row += 1;
-                    if in_a_row >= TRIES_PER_RUNG
-                        && matches!(error, Error::Status { .. })
-                        && let Some(next) = mode.next()
-                    {
-                        (mode, in_a_row) = (next, 0);
-                    }
                     if !trial.again(&error.to_string(), asked).await {
                         return Err(self.place_error(error));
                     }
                 }
                 Setback::Refused(error) => match mode.next() {
-                    Some(next) => (mode, in_a_row) = (next, 0),
+                    Some(next) => mode = next,
                     None => return Err(self.place_error(error)),
                 },
                 Setback::Final(error) => return Err(self.place_error(error)),
@@ -407,11 +398,11 @@ impl Remote {
                     if let Some(text) = response.header("location") {
                         session.url = self.follow(response.url(), text)?;
                     }
-                    // Some registries write the range with its end exclusive.
+                    // Some registries write the range with its end exclusive; and after a single byte, 0-0 means that byte.
                     let got = response
                         .header("range")
                         .and_then(upload_range)
-                        .map_or(to, |got| if got == to + 1 { to } else { got });
+                        .map_or(to, |got| if got == to + 1 || (got, to) == (0, 1) { to } else { got });
                     response.discard().await;
                     got
                 }
