@@ -279,6 +279,26 @@ async fn strangers_see_404_and_members_see_content() {
     assert_eq!(faulty.seen().iter().filter(|seen| seen.path == "/v2/").count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_sends_back_is_not_shown() {
+    for tokens in [None, Some(Duration::from_secs(60))] {
+        let (faulty, _, _) = filled(Quirks { basic: Some(basic()), tokens, ..Quirks::default() }).await;
+        faulty.after(9, |seen| seen.header("authorization").is_some() && seen.path != "/token", |seen, reply| {
+            let shown = seen.header("authorization").unwrap();
+            let body = serde_json::json!({"errors": [{"code": "DENIED", "message": format!("bad {shown} ({CANARY})"), "detail": shown}]});
+            *reply = Reply::status(403).body(body.to_string());
+        });
+        let remote = remote(&registries(settings(), knows(&faulty)), &faulty.host(), REPOSITORY, Side::Source);
+        let error = remote.tags().await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        let encoded = STANDARD.encode(format!("robot$ci:{CANARY}"));
+        assert!(
+            text.contains("DENIED") && ![CANARY, &encoded, "token-0"].iter().any(|secret| text.contains(secret)),
+            "{text}"
+        );
+    }
+}
+
 // ---- R04: no secret ever reaches another origin ----
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,11 +17,11 @@ use std::{
 use super::{
     challenge::Challenge,
     endpoint::MAX_ERROR_BODY,
-    error::{Error, Who},
+    error::{Error, Mismatch, Who},
     feed::{self, Feed},
     remote::Remote,
-    scope::Scopes,
-    wire::{Answer, location, upload_range, with_digest},
+    session::{Mounted, Session},
+    wire::{Answer, upload_range, with_digest},
 };
 use crate::{
     error::Classify as _,
@@ -31,10 +31,6 @@ use crate::{
     store,
 };
 
-/// The smallest chunk of the last rung; Amazon's registry wants 5 MB and says so, GitHub's refuses more than 4 MiB.
-const CHUNK: u64 = 4 << 20;
-/// The largest chunk that a registry can ask for.
-const MAX_CHUNK: u64 = 1 << 30;
 /// How often a registry may keep less of a chunk than it was sent.
 const MAX_SHORTFALLS: u32 = 64;
 /// How many times one blob is started again because a token was refused.
@@ -64,13 +60,6 @@ impl Mode {
             Mode::Chunks => None,
         }
     }
-}
-
-/// An open upload.
-#[derive(Clone)]
-struct Session {
-    url: Url,
-    chunk: u64,
 }
 
 /// What an attempt came to, when it did not succeed.
@@ -171,78 +160,6 @@ impl Remote {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(&blob.digest);
     }
 
-    /// Asks the registry to take a blob from another of its repositories. Refusals of any kind mean only that it must be
-    /// uploaded: registries answer 202, 400, 401, 403, 404 or 405 to a mount that they do not like.
-    async fn mount(&self, blob: &Descriptor) -> Result<Mounted, Error> {
-        let Some(from) = self.endpoint.holder(&blob.digest, &self.path) else { return Ok(Mounted::No) };
-        let rest = format!("blobs/uploads/?mount={}&from={from}", blob.digest);
-        let request = self.request(Method::POST, &rest).await?;
-        let mut scopes = self.scopes();
-        scopes.merge(&Scopes::repository(&from, &["pull"]));
-        let response = match self.endpoint.send(request, &self.path, &scopes).await {
-            Ok((response, _)) => response,
-            Err(Error::Token { answer, .. }) if (400..500).contains(&answer.status) => return Ok(Mounted::No),
-            Err(error) => return Err(error),
-        };
-        match response.status() {
-            201 => {
-                response.discard().await;
-                // Some registries say 201 and have nothing.
-                let there = self.has_blob(blob).await.unwrap_or(false);
-                Ok(if there { Mounted::Done } else { Mounted::No })
-            }
-            202 => {
-                let session = self.session(&response)?;
-                response.discard().await;
-                Ok(Mounted::Session(session))
-            }
-            _ => {
-                response.discard().await;
-                Ok(Mounted::No)
-            }
-        }
-    }
-
-    /// Opens an upload.
-    async fn begin(&self) -> Result<Session, Setback> {
-        let request = self.request(Method::POST, "blobs/uploads/").await?;
-        let (response, who) = self.send(request).await?;
-        match response.status() {
-            200..=299 => {
-                let session = self.session(&response)?;
-                response.discard().await;
-                Ok(session)
-            }
-            _ => Err(Setback::Final(self.refusal(response, who, "starting an upload", "the repository").await)),
-        }
-    }
-
-    fn session(&self, response: &Response) -> Result<Session, Error> {
-        let here = response.url();
-        let chunk = response
-            .header("oci-chunk-min-length")
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0)
-            .clamp(CHUNK, MAX_CHUNK);
-        let url = match (response.header("location"), response.header("docker-upload-uuid")) {
-            (Some(text), _) => self.follow(here, text)?,
-            (None, Some(uuid)) if uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte)) => {
-                let path = format!("/v2/{}/blobs/uploads/{uuid}", self.path);
-                self.follow(here, &path)?
-            }
-            _ => return Err(Error::NoLocation { place: self.endpoint.place(&self.path) }),
-        };
-        Ok(Session { url, chunk })
-    }
-
-    fn follow(&self, here: &Url, text: &str) -> Result<Url, Error> {
-        location(here, text).map_err(|cause| Error::Location {
-            place: self.endpoint.place(&self.path),
-            location: net::printable(text.split(['?', '#']).next().unwrap_or_default(), 200),
-            cause,
-        })
-    }
-
     async fn attempt<S: store::Source>(
         &self,
         mode: Mode,
@@ -266,25 +183,6 @@ impl Remote {
             self.abandon(&session.url).await;
         }
         outcome
-    }
-
-    /// Tells the registry that an upload will not be finished. Not worth an error: registries clean up by themselves.
-    async fn abandon(&self, session: &Url) {
-        let cancel = async {
-            let shown = self.shown_at(session).await.ok()?;
-            let request = Request::new(Method::DELETE, session.clone()).on_behalf_of(&self.endpoint.profile);
-            self.endpoint.client.once(&request.authorization(shown.value)).await.ok()
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(5), cancel).await;
-    }
-
-    /// Returns what to show at the address of an upload: nothing outside of the registry's own origin.
-    async fn shown_at(&self, url: &Url) -> Result<super::endpoint::Shown, Error> {
-        if net::may_carry(self.endpoint.base().await?, url) {
-            self.endpoint.show(&self.path, &self.scopes()).await
-        } else {
-            Ok(super::endpoint::Shown::default())
-        }
     }
 
     /// Sends the bytes from `from` to `to` of the blob as one body. Returns the answer if it is a success.
@@ -350,7 +248,7 @@ impl Remote {
                 Err(error) => return Setback::Final(error),
             }
         }
-        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await);
+        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await, &shown.who.hidden);
         let lost = answer.has_code(&["BLOB_UPLOAD_UNKNOWN"]);
         let named = answer.has_code(&["NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNAUTHORIZED"]);
         let damaged = answer.has_code(&["DIGEST_INVALID", "SIZE_INVALID"]);
@@ -446,16 +344,6 @@ impl Remote {
         self.commit(&session.url, blob, feed).await
     }
 
-    /// Asks how far an upload came.
-    async fn status(&self, session: &mut Session) -> Option<u64> {
-        let (response, _) = self.send(Request::get(session.url.clone())).await.ok()?;
-        let got = matches!(response.status(), 200..=299).then(|| upload_range(response.header("range")?)).flatten()?;
-        if let Some(text) = response.header("location") {
-            session.url = self.follow(response.url(), text).ok()?;
-        }
-        Some(got)
-    }
-
     /// Ends an upload whose bytes are all there.
     async fn commit<S: store::Source>(
         &self,
@@ -498,7 +386,8 @@ impl Remote {
             && actual != blob.digest
         {
             let (place, what) = (self.endpoint.place(&self.path), "the uploaded blob".to_owned());
-            return Err(Setback::Final(Error::WrongDigest { place, what, announced: blob.digest, actual }));
+            let digests = Box::new(Mismatch { wanted: blob.digest, actual });
+            return Err(Setback::Final(Error::WrongDigest { place, what, digests }));
         }
         // 201 is the only answer that says that the blob is there; others are taken at their HEAD.
         if status != 201 && !self.has_blob(blob).await.unwrap_or(false) {
@@ -508,11 +397,4 @@ impl Remote {
         }
         Ok(())
     }
-}
-
-/// What came of a mount.
-enum Mounted {
-    Done,
-    Session(Session),
-    No,
 }
