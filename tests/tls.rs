@@ -21,12 +21,12 @@ use crate::{
 };
 
 /// An authority with one server certificate and one client certificate.
-struct Authority {
+pub struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         install_crypto();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,11 +34,11 @@ impl Authority {
         Authority { ca: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.ca.pem()
     }
 
-    fn issue(
+    pub fn issue(
         &self,
         name: &str,
         change: impl FnOnce(&mut CertificateParams),
