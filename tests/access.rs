@@ -9,7 +9,7 @@ use airgap_bundler::{
     error::{Classify as _, Kind, Side},
     event::Silent,
     net::{Environment, HostSettings, Secret, Settings},
-    oci::{Manifest, Reference, media_type},
+    oci::{Descriptor, Manifest, Reference, media_type},
     registry::{By, Credentials, Error, Login, RawManifest, Registries, Remote},
     store::{Sink as _, Source as _},
 };
@@ -172,6 +172,41 @@ async fn a_storm_of_refused_tokens_renews_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_request_at_a_time_is_enough_for_everything() {
+    // Whoever holds the only turn must not need another one: tokens, renewals, looks after writes, lists, fallbacks.
+    let quirks = Quirks {
+        basic: Some(basic()),
+        tokens: Some(Duration::from_millis(200)),
+        announced_life: Some(300),
+        content_digest: false,
+        head: false,
+        ..Quirks::default()
+    };
+    let work = async {
+        let (faulty, memory, raw) = filled(quirks).await;
+        let registries = registries(Settings { concurrency: 1, ..settings() }, knows(&faulty));
+        let from = remote(&registries, &faulty.host(), REPOSITORY, Side::Source);
+        let to = remote(&registries, &faulty.host(), "other", Side::Target);
+        let rounds = (0..8).map(|round| {
+            let (from, to, memory, raw) = (from.clone(), to.clone(), memory.clone(), raw.clone());
+            tokio::spawn(async move {
+                pull_all(&from, &memory).await.unwrap();
+                push_all(&to, 2000 + round).await;
+                to.put_manifest(&raw, Some(&"1".parse().unwrap())).await.unwrap();
+                assert!(from.head(&By::Tag("1".parse().unwrap())).await.unwrap().is_some());
+                assert!(from.head(&By::Tag("2".parse().unwrap())).await.unwrap().is_none());
+                assert!(from.referrers(&raw.descriptor.digest).await.unwrap().is_empty());
+                from.tags().await.unwrap();
+            })
+        });
+        for round in futures_util::future::join_all(rounds).await {
+            round.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("nobody waits for himself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mount_asks_for_both_repositories() {
     let quirks = Quirks { basic: Some(basic()), tokens: Some(Duration::from_secs(60)), ..Quirks::default() };
     let faulty = Faulty::start(quirks).await;
@@ -244,6 +279,26 @@ async fn strangers_see_404_and_members_see_content() {
     assert_eq!(faulty.seen().iter().filter(|seen| seen.path == "/v2/").count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_sends_back_is_not_shown() {
+    for tokens in [None, Some(Duration::from_secs(60))] {
+        let (faulty, _, _) = filled(Quirks { basic: Some(basic()), tokens, ..Quirks::default() }).await;
+        faulty.after(9, |seen| seen.header("authorization").is_some() && seen.path != "/token", |seen, reply| {
+            let shown = seen.header("authorization").unwrap();
+            let body = serde_json::json!({"errors": [{"code": "DENIED", "message": format!("bad {shown} ({CANARY})"), "detail": shown}]});
+            *reply = Reply::status(403).body(body.to_string());
+        });
+        let remote = remote(&registries(settings(), knows(&faulty)), &faulty.host(), REPOSITORY, Side::Source);
+        let error = remote.tags().await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        let encoded = STANDARD.encode(format!("robot$ci:{CANARY}"));
+        assert!(
+            text.contains("DENIED") && ![CANARY, &encoded, "token-0"].iter().any(|secret| text.contains(secret)),
+            "{text}"
+        );
+    }
+}
+
 // ---- R04: no secret ever reaches another origin ----
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +323,12 @@ async fn canary_in_redirects_of_reads_and_writes() {
                 let remote = remote(&registries, &faulty.host(), REPOSITORY, Side::Source);
                 let _ = remote.tags().await;
                 let _ = remote.delete(&By::Tag("none".parse().unwrap())).await;
-                let _ = pull_all(&remote, &memory).await;
+                let _ = remote.manifest(&By::Tag("1".parse().unwrap())).await;
+                for digest in memory.blobs.keys() {
+                    let blob = Descriptor::new(media_type::LAYER_GZIP, *digest, memory.bytes(digest).len() as u64);
+                    let _ = pull::blob(&remote, &blob).await;
+                    let _ = remote.has(&blob).await;
+                }
             }
             assert!(leaks(&faulty, &faulty.host()).is_empty(), "{part}");
             assert!(leaks(&elsewhere, "").is_empty(), "{part}");
@@ -302,9 +362,6 @@ async fn canary_in_upload_locations() {
         let faulty = Faulty::start(Quirks { basic: Some(basic()), tokens, whole_put, ..Quirks::default() }).await;
         let base = format!("http://{}", faulty.stranger());
         faulty.set(|quirks| quirks.location_base = base);
-        // The foreign origin takes uploads from anybody.
-        let home = faulty.host();
-        let _ = home;
         let stranger = faulty.stranger();
         let registries = registries(settings(), knows(&faulty));
         let target = remote(&registries, &faulty.host(), REPOSITORY, Side::Target);

@@ -6,6 +6,8 @@
     reason = "a test that fails says so by panicking"
 )]
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a fixture that fails should fail its test, and say so")]
+
 mod access;
 mod archive;
 mod discover;
@@ -15,6 +17,7 @@ mod serve;
 mod stock_registry;
 mod support;
 mod tampering;
+mod tls;
 mod transport;
 mod trust;
 mod yaml;

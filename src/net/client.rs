@@ -316,7 +316,8 @@ impl Client {
             let Some(location) = response.header(LOCATION.as_str()).filter(|_| follow) else { return Ok(response) };
             let refused = |to: String, cause| Error::Redirect { from: origin::shown(&url), to, cause };
             let Ok(next) = url.join(location) else {
-                return Err(refused(super::printable(location, 100), origin::Refusal::Scheme));
+                let shown = location.split(['?', '#']).next().unwrap_or_default();
+                return Err(refused(super::printable(shown, 100), origin::Refusal::Scheme));
             };
             origin::check_step(&url, &next).map_err(|cause| refused(origin::shown(&next), cause))?;
             // Once gone, credentials do not come back: a foreign host must not choose where at home they are used.

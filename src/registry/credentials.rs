@@ -78,12 +78,15 @@ impl Found {
 #[derive(Clone, Debug, Default)]
 pub struct Credentials(Arc<Inner>);
 
+type HelperAnswer = Result<Option<Login>, String>;
+
 #[derive(Debug, Default)]
 struct Inner {
     environment: Environment,
     given: Vec<(Host, Login)>,
     files: OnceLock<Vec<ConfigFile>>,
-    helped: tokio::sync::Mutex<HashMap<(String, String), (Instant, Result<Option<Login>, String>)>>,
+    /// By helper and server.
+    helped: tokio::sync::Mutex<HashMap<(String, String), (Instant, HelperAnswer)>>,
 }
 
 #[derive(Debug)]
@@ -181,7 +184,7 @@ impl Credentials {
         found
     }
 
-    async fn ask(&self, name: &str, server: &str) -> Result<Option<Login>, String> {
+    async fn ask(&self, name: &str, server: &str) -> HelperAnswer {
         // Held while the helper runs: sixteen downloads must not start sixteen helpers.
         let mut helped = self.0.helped.lock().await;
         let key = (name.to_owned(), server.to_owned());

@@ -24,6 +24,7 @@ use super::{
     wire::Answer,
 };
 use crate::{
+    error::Classify as _,
     net::{self, Client, Method, Request, Response, Secret, Url, header},
     oci::{Digest, Host, Tag},
 };
@@ -65,6 +66,9 @@ pub(super) struct Shown {
     pub(super) who: Who,
 }
 
+type Slots = HashMap<(String, Scopes), Arc<tokio::sync::Mutex<Slot>>>;
+type Locks = HashMap<(String, Tag), Arc<tokio::sync::Mutex<()>>>;
+
 /// One registry, shared by all its repositories.
 pub(super) struct Endpoint {
     pub(super) client: Client,
@@ -73,16 +77,16 @@ pub(super) struct Endpoint {
     pub(super) profile: Host,
     /// The host that is asked: a mirror, Docker Hub's API, or the same.
     pub(super) host: Host,
-    authority: String,
+    authority: Arc<str>,
     base: tokio::sync::OnceCell<Url>,
     scheme: Mutex<Scheme>,
     discovery: tokio::sync::Mutex<()>,
-    slots: Mutex<HashMap<(String, Scopes), Arc<tokio::sync::Mutex<Slot>>>>,
+    slots: Mutex<Slots>,
     /// Where blobs are on this registry, as far as we put or saw them: what can be mounted.
     pub(super) held: Mutex<HashMap<Digest, HashSet<String>>>,
     pub(super) upload_mode: AtomicU8,
     pub(super) ignores_ranges: AtomicBool,
-    lists: Mutex<HashMap<(String, Tag), Arc<tokio::sync::Mutex<()>>>>,
+    lists: Mutex<Locks>,
 }
 
 impl Endpoint {
@@ -94,7 +98,7 @@ impl Endpoint {
             credentials,
             profile,
             host,
-            authority,
+            authority: authority.into(),
             base: tokio::sync::OnceCell::new(),
             scheme: Mutex::new(Scheme::Unknown),
             discovery: tokio::sync::Mutex::new(()),
@@ -107,7 +111,7 @@ impl Endpoint {
     }
 
     pub(super) fn place(&self, path: &str) -> Place {
-        Place { registry: self.authority.clone(), repository: path.to_owned() }
+        Place { registry: self.authority.clone(), repository: path.into() }
     }
 
     pub(super) fn net(&self, path: &str, cause: net::Error) -> Error {
@@ -119,31 +123,47 @@ impl Endpoint {
     pub(super) async fn base(&self) -> Result<&Url, Error> {
         self.base
             .get_or_try_init(|| async {
-                let url = |scheme: &str| {
-                    Url::parse(&format!("{scheme}://{}/", self.authority)).map_err(|error| {
-                        let cause = net::Error::Request { url: self.authority.clone(), cause: error.to_string() };
-                        self.net("", cause)
-                    })
-                };
                 let hosts = &self.client.settings().hosts;
                 let said = [&self.profile, &self.host].into_iter().filter_map(|host| hosts.get(host));
                 match said.clone().find_map(|settings| settings.plain_http) {
-                    Some(true) => return url("http"),
-                    Some(false) => return url("https"),
+                    Some(true) => return self.root("http"),
+                    Some(false) => return self.root("https"),
                     None => {}
                 }
                 let tls_meant = said.clone().any(|settings| !settings.ca.is_empty() || settings.client.is_some());
-                if tls_meant || !self.host.is_loopback() {
-                    return url("https");
-                }
-                let probe =
-                    Request::get(url("https")?.join("v2/").unwrap_or(url("https")?)).on_behalf_of(&self.profile);
-                match self.client.once(&probe).await {
-                    Err(net::Error::Tls { plain: true, .. }) => url("http"),
-                    _ => url("https"),
-                }
+                if tls_meant || !self.host.is_loopback() { self.root("https") } else { self.detect().await }
             })
             .await
+    }
+
+    fn root(&self, scheme: &str) -> Result<Url, Error> {
+        Url::parse(&format!("{scheme}://{}/", self.authority)).map_err(|error| {
+            self.net("", net::Error::Request { url: self.authority.to_string(), cause: error.to_string() })
+        })
+    }
+
+    /// Finds out what a port on this machine speaks. Nothing is decided while nobody answers.
+    async fn detect(&self) -> Result<Url, Error> {
+        let ping = |base: Url| async {
+            let url = base.join("v2/").unwrap_or(base);
+            self.client.once(&Request::get(url).on_behalf_of(&self.profile)).await
+        };
+        let mut trial = self.client.trial(format!("GET {}/v2/", self.authority));
+        loop {
+            let cause = match ping(self.root("https")?).await {
+                Err(net::Error::Tls { plain: true, .. }) => return self.root("http"),
+                Err(error) if error.kind().is_transient() => match ping(self.root("http")?).await {
+                    Ok(_) => return self.root("http"),
+                    Err(cause) => cause,
+                },
+                // Whatever is wrong with TLS shows with the request itself.
+                _ => return self.root("https"),
+            };
+            let over = trial.made() as usize >= self.client.settings().retry.retries_unreached;
+            if over || !cause.kind().is_transient() || !trial.again(&cause.to_string(), None).await {
+                return Err(self.net("", cause));
+            }
+        }
     }
 
     /// Returns the address of an API path.
@@ -204,8 +224,7 @@ impl Endpoint {
             None => {
                 let mut who = shown.who;
                 if who.login.is_none() {
-                    who = self.who(&self.credentials.find(&self.host, path).await);
-                    who.login = None;
+                    who.troubles = self.credentials.find(&self.host, path).await.troubles;
                 }
                 Ok((response, who))
             }
@@ -318,7 +337,16 @@ impl Endpoint {
     }
 
     fn who(&self, found: &Found) -> Who {
-        Who { login: found.describe(), troubles: found.troubles.clone(), foreign_realm: None }
+        let hidden = match &found.login {
+            None => Vec::new(),
+            Some(Login::Basic { username, password }) => {
+                let encoded = basic(username, password);
+                let encoded = encoded.expose().trim_start_matches("Basic ");
+                vec![Secret::new(encoded), password.clone()]
+            }
+            Some(Login::Identity(token) | Login::Access(token)) => vec![token.clone()],
+        };
+        Who { login: found.describe(), troubles: found.troubles.clone(), foreign_realm: None, hidden }
     }
 
     async fn show_basic(&self, path: &str) -> Option<Shown> {
@@ -363,6 +391,7 @@ impl Endpoint {
             slot.token = Some(fetched);
             slot.generation += 1;
         }
+        who.hidden.extend(slot.token.as_ref().map(|(token, _)| token.clone()));
         let value = slot.token.as_ref().map(|(token, _)| Secret::new(format!("Bearer {}", token.expose())));
         Ok(Shown { value, generation: Some(slot.generation), who })
     }
@@ -399,7 +428,8 @@ impl Endpoint {
         let response = self.client.send(request.on_behalf_of(&self.profile)).await.map_err(net_error)?;
         let (place, realm) = (self.place(path), net::shown(&ask.realm));
         if response.status() != 200 {
-            let answer = Box::new(Answer::parse(response.status(), &response.beginning(MAX_ERROR_BODY).await));
+            let answer =
+                Box::new(Answer::parse(response.status(), &response.beginning(MAX_ERROR_BODY).await, &who.hidden));
             return Err(Error::Token { place, realm, answer, who: Box::new(who.clone()) });
         }
         let body = response.bytes(MAX_TOKEN_ANSWER).await.map_err(net_error)?;

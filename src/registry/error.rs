@@ -1,21 +1,31 @@
 //! Failures of registries.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::wire::{Answer, LocationError};
 use crate::{
     error::{Classify, Kind},
-    net::{self, Refusal},
+    net::{self, Refusal, Secret},
     oci::{Digest, ManifestError, Tag},
+    store,
 };
 
 /// Names a repository as it is really asked: behind a mirror, the mirror's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The host that is asked.
-    pub registry: String,
+    pub registry: Arc<str>,
     /// The path within it; empty for the registry as a whole.
-    pub repository: String,
+    pub repository: Arc<str>,
+}
+
+/// Holds two digests that should be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What was asked for, announced or wanted.
+    pub wanted: Digest,
+    /// What it is.
+    pub actual: Digest,
 }
 
 impl fmt::Display for Place {
@@ -34,6 +44,8 @@ pub struct Who {
     pub troubles: Vec<String>,
     /// A token server that was not given the credentials because it belongs to another domain.
     pub foreign_realm: Option<String>,
+    /// What was shown: must not come back in a message.
+    pub(super) hidden: Vec<Secret>,
 }
 
 impl fmt::Display for Who {
@@ -149,16 +161,14 @@ pub enum Error {
         offered: String,
     },
     /// The bytes of a manifest are not those of its digest.
-    #[error("{place}: {what} should have digest {announced}, but its bytes have {actual}")]
+    #[error("{place}: {what} should have digest {}, but its bytes have {}", digests.wanted, digests.actual)]
     WrongDigest {
         /// Where.
         place: Place,
         /// Which manifest, or which upload.
         what: String,
-        /// What was asked for, or announced in `Docker-Content-Digest`.
-        announced: Digest,
-        /// What the bytes hash to.
-        actual: Digest,
+        /// What was asked for or announced in `Docker-Content-Digest`, and what the bytes hash to.
+        digests: Box<Mismatch>,
     },
     /// A manifest cannot be read.
     #[error("{place}: {what}: {cause}")]
@@ -169,7 +179,7 @@ pub enum Error {
         what: String,
         /// Why.
         #[source]
-        cause: ManifestError,
+        cause: Box<ManifestError>,
     },
     /// The registry refuses a manifest because something that it names is not there. For an index with entries left out
     /// ("sparse") this means that the registry does not take such an index.
@@ -183,16 +193,14 @@ pub enum Error {
         answer: Box<Answer>,
     },
     /// The tag is there with another digest and cannot be moved.
-    #[error("{place}:{tag} is {have} and the registry does not let it become {wanted}")]
+    #[error("{place}:{tag} is {} and the registry does not let it become {}", digests.actual, digests.wanted)]
     TagImmutable {
         /// Where.
         place: Place,
         /// Which tag.
         tag: Tag,
-        /// What it is.
-        have: Digest,
-        /// What it should become.
-        wanted: Digest,
+        /// What it should become, and what it is.
+        digests: Box<Mismatch>,
     },
     /// An upload cannot go where the registry sends it.
     #[error("{place}: uploads are sent to {location}, which is not followed: {cause}")]
@@ -273,6 +281,17 @@ pub enum PagesProblem {
 }
 
 impl Error {
+    /// Returns the registry's error inside of an error of a source or sink.
+    pub fn of(error: &store::Error) -> Option<&Error> {
+        match error {
+            store::Error::Place { cause, .. } => {
+                let cause: &dyn std::error::Error = cause.as_ref();
+                cause.downcast_ref()
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn realm(place: Place, realm: String, cause: Refusal) -> Self {
         Error::Realm { place, realm, cause: cause.into() }
     }

@@ -118,8 +118,10 @@ impl<'a, S: store::Source> Feed<'a, S> {
             match failure {
                 None if at < to => return Err(self.size(at)),
                 None => {}
+                Some(error) if !error.kind().is_transient() => return Err(error),
                 Some(error) => {
-                    if !error.kind().is_transient() || !self.trial.again(&error.to_string(), None).await {
+                    let again = self.trial.again(&error.to_string(), None).await;
+                    if !again {
                         return Err(error);
                     }
                 }

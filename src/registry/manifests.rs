@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use super::{
     endpoint::MAX_ERROR_BODY,
-    error::{Error, PagesProblem},
+    error::{Error, Mismatch, PagesProblem},
     remote::Remote,
     wire::{Answer, next_link},
 };
 use crate::{
     error::{Classify as _, Side},
     net::{self, HeaderValue, Method, Request, Response, header},
-    oci::{Descriptor, Digest, Manifest, ManifestError, MediaType, Tag, media_type},
+    oci::{Descriptor, Digest, Manifest, ManifestError, MediaType, Tag},
     store,
 };
 
@@ -90,7 +90,8 @@ impl Remote {
         loop {
             match self.fetch_manifest(by).await {
                 // Wrong bytes are fetched once more; a damaged cache on the way may heal, a wrong registry does not.
-                Err(Error::WrongDigest { announced, .. }) if !refetched => {
+                Err(Error::WrongDigest { digests, .. }) if !refetched => {
+                    let announced = digests.wanted;
                     refetched = true;
                     self.endpoint.client.observer().on(&crate::event::Event::Refetching { digest: announced });
                 }
@@ -148,16 +149,16 @@ impl Remote {
         if announced == actual {
             return Ok(());
         }
-        Err(Error::WrongDigest {
-            place: self.endpoint.place(&self.path),
-            what: format!("manifest {by}"),
-            announced,
-            actual,
-        })
+        let digests = Box::new(Mismatch { wanted: announced, actual });
+        Err(Error::WrongDigest { place: self.endpoint.place(&self.path), what: format!("manifest {by}"), digests })
     }
 
     fn manifest_error(&self, by: &By, cause: ManifestError) -> Error {
-        Error::Manifest { place: self.endpoint.place(&self.path), what: format!("manifest {by}"), cause }
+        Error::Manifest {
+            place: self.endpoint.place(&self.path),
+            what: format!("manifest {by}"),
+            cause: Box::new(cause),
+        }
     }
 
     /// Asks what a manifest is without fetching it; none when it is not there. A registry that answers HEAD
@@ -244,7 +245,7 @@ impl Remote {
         by: &By,
     ) -> Result<(), Error> {
         let asked = response.retry_after();
-        let answer = Answer::parse(response.status(), &response.beginning(MAX_ERROR_BODY).await);
+        let answer = Answer::parse(response.status(), &response.beginning(MAX_ERROR_BODY).await, &who.hidden);
         let place = self.endpoint.place(&self.path);
         // distribution says MANIFEST_BLOB_UNKNOWN with 400, go-containerregistry MANIFEST_UNKNOWN with 404.
         if matches!(answer.status, 400 | 404 | 422)
@@ -264,7 +265,8 @@ impl Remote {
                 }
                 let says_so = answer.message.as_deref().unwrap_or_default().to_ascii_lowercase().contains("immutab");
                 if matches!(answer.status, 409 | 412) || answer.has_code(&["TAG_INVALID"]) || says_so {
-                    return Err(Error::TagImmutable { place, tag: tag.clone(), have, wanted });
+                    let digests = Box::new(Mismatch { wanted, actual: have });
+                    return Err(Error::TagImmutable { place, tag: tag.clone(), digests });
                 }
             }
         }
@@ -330,7 +332,7 @@ impl Remote {
         let mut tags = Vec::new();
         // A page of 1000 is the most that some registries allow.
         let request = self.request(Method::GET, "tags/list?n=1000").await?;
-        self.pages(request, WHAT, async |_, bytes| {
+        self.pages(request, WHAT, |_, bytes| {
             let page: Page = serde_json::from_slice(bytes).map_err(|_| PagesProblem::Unreadable)?;
             // What cannot be a tag cannot be asked for either.
             tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse::<Tag>().ok()));
@@ -346,7 +348,7 @@ impl Remote {
         &self,
         first: Request,
         what: &'static str,
-        mut take: impl AsyncFnMut(Option<&MediaType>, &[u8]) -> Result<(), PagesProblem>,
+        mut take: impl FnMut(Option<&MediaType>, &[u8]) -> Result<(), PagesProblem> + Send,
     ) -> Result<(), Error> {
         let bad = |cause| Error::Pages { place: self.endpoint.place(&self.path), what, cause };
         let mut seen = HashSet::new();
@@ -374,7 +376,7 @@ impl Remote {
                     Err(error) => return Err(self.net(error)),
                 }
             };
-            take(content_type.as_ref(), &bytes).await.map_err(bad)?;
+            take(content_type.as_ref(), &bytes).map_err(bad)?;
             let Some(next) = next else { return Ok(()) };
             let next = here.join(&next).map_err(|_| bad(PagesProblem::NotAnAddress))?;
             if !net::same_origin(&here, &next) || !next.username().is_empty() {
@@ -423,9 +425,4 @@ impl Remote {
         }
         Ok(found)
     }
-}
-
-/// Tells whether a media type is that of an index as referrers come in.
-pub(super) fn is_oci_index(media_type: Option<&MediaType>) -> bool {
-    media_type.is_some_and(|media_type| media_type.as_str() == media_type::INDEX)
 }

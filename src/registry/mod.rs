@@ -8,7 +8,7 @@
 //! | `endpoint.rs` | one registry: its address, authentication, what it can do |
 //! | `remote.rs` | [`Remote`]: one repository; reading blobs |
 //! | `manifests.rs` | manifests and tags |
-//! | `upload.rs`, `feed.rs` | writing blobs: the ladder of upload methods |
+//! | `upload.rs`, `session.rs`, `feed.rs` | writing blobs: the ladder of upload methods |
 //! | `referrers.rs` | signatures and other content that refers to an image |
 //!
 //! # Invariants
@@ -33,13 +33,14 @@ mod realm;
 mod referrers;
 mod remote;
 mod scope;
+mod session;
 mod token;
 mod upload;
 mod wire;
 
 pub use challenge::Challenge;
 pub use credentials::{Credentials, Found, Login};
-pub use error::{Error, PagesProblem, Place, Who};
+pub use error::{Error, Mismatch, PagesProblem, Place, Who};
 pub use manifests::{By, RawManifest};
 pub use remote::{Registries, Remote};
 pub use scope::Scopes;

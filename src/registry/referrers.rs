@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     error::{Error, PagesProblem},
-    manifests::{By, RawManifest, is_oci_index},
+    manifests::{By, RawManifest},
     remote::Remote,
 };
 use crate::{
@@ -34,13 +34,13 @@ impl Remote {
         let mut found = Vec::new();
         let mut is_list = true;
         let read = self
-            .pages(request, "list of referrers", async |content_type, bytes| {
-                // A registry without the operation may answer with its web page.
-                if !is_oci_index(content_type) {
-                    is_list = false;
+            .pages(request, "list of referrers", |content_type, bytes| {
+                let parsed = Manifest::parse(content_type, bytes).ok().filter(|index| index.media_type.is_index());
+                let Some(index) = parsed else {
+                    // A registry without the operation may answer with its web page.
+                    is_list = content_type.is_some_and(MediaType::is_index);
                     return Err(PagesProblem::Unreadable);
-                }
-                let index = Manifest::parse(content_type, bytes).map_err(|_| PagesProblem::Unreadable)?;
+                };
                 found.extend(index.manifests);
                 if found.len() > MAX_REFERRERS { Err(PagesProblem::TooMany) } else { Ok(()) }
             })
@@ -75,7 +75,7 @@ impl Remote {
         let list = Manifest::parse(Some(&raw.descriptor.media_type), &raw.bytes).map_err(|cause| Error::Manifest {
             place: self.endpoint.place(&self.path),
             what: format!("list of referrers {}", list_tag(subject)),
-            cause,
+            cause: Box::new(cause),
         })?;
         if list.media_type.is_index() { Ok(list) } else { Err(unreadable()) }
     }
@@ -93,7 +93,7 @@ impl Remote {
         let entry = list_entry(manifest).map_err(|cause| Error::Manifest {
             place: self.endpoint.place(&self.path),
             what: format!("manifest {}", manifest.descriptor.digest),
-            cause,
+            cause: Box::new(cause),
         })?;
         let tag = list_tag(subject);
         // Within this process one at a time; against others by reading again.

@@ -158,7 +158,7 @@ impl Remote {
     /// Turns an answer that is no success into an error.
     pub(super) async fn refusal(&self, response: Response, who: Who, doing: &'static str, what: &str) -> Error {
         let (status, asked) = (response.status(), response.retry_after());
-        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await);
+        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await, &who.hidden);
         self.refused(answer, asked, who, doing, what)
     }
 
@@ -283,7 +283,7 @@ impl Remote {
                 let mut bytes: Bytes = match cut.body.next().await {
                     None if cut.left == 0 => return None,
                     None => {
-                        let host = cut.remote.endpoint.place("").registry;
+                        let host = cut.remote.endpoint.place("").registry.to_string();
                         let cause = net::Error::Broken { host, cause: "the body ended early".to_owned() };
                         return Some((Err(cut.remote.place_error(cut.remote.net(cause))), None));
                     }
@@ -323,8 +323,8 @@ impl Remote {
     fn not_there(&self, error: Error, digest: Digest) -> store::Error {
         match error {
             Error::NotFound { .. } => store::Error::Missing { side: self.side, digest },
-            Error::WrongDigest { announced, actual, .. } => {
-                store::Error::Corrupt { side: self.side, expected: announced, actual }
+            Error::WrongDigest { digests, .. } => {
+                store::Error::Corrupt { side: self.side, expected: digests.wanted, actual: digests.actual }
             }
             other => self.place_error(other),
         }

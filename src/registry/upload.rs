@@ -17,11 +17,11 @@ use std::{
 use super::{
     challenge::Challenge,
     endpoint::MAX_ERROR_BODY,
-    error::{Error, Who},
+    error::{Error, Mismatch, Who},
     feed::{self, Feed},
     remote::Remote,
-    scope::Scopes,
-    wire::{Answer, location, upload_range, with_digest},
+    session::{Mounted, Session},
+    wire::{Answer, upload_range, with_digest},
 };
 use crate::{
     error::Classify as _,
@@ -31,14 +31,8 @@ use crate::{
     store,
 };
 
-/// The smallest chunk of the last rung; Amazon's registry wants 5 MB and says so, GitHub's refuses more than 4 MiB.
-const CHUNK: u64 = 4 << 20;
-/// The largest chunk that a registry can ask for.
-const MAX_CHUNK: u64 = 1 << 30;
 /// How often a registry may keep less of a chunk than it was sent.
 const MAX_SHORTFALLS: u32 = 64;
-/// How many server errors in a row on one rung make us try the next: some proxies answer 502 to what they do not like.
-const TRIES_PER_RUNG: u32 = 3;
 /// How many times one blob is started again because a token was refused.
 const MAX_RENEWALS: u32 = 3;
 
@@ -66,13 +60,6 @@ impl Mode {
             Mode::Chunks => None,
         }
     }
-}
-
-/// An open upload.
-#[derive(Clone)]
-struct Session {
-    url: Url,
-    chunk: u64,
 }
 
 /// What an attempt came to, when it did not succeed.
@@ -122,7 +109,7 @@ impl Remote {
         };
         let mut mode = Mode::of(self.endpoint.upload_mode.load(Ordering::Relaxed));
         let mut trial = client.trial(what);
-        let (mut refetched, mut renewals, mut in_a_row) = (false, 0, 0);
+        let (mut refetched, mut renewals) = (false, 0);
         loop {
             feed.restart();
             let setback = match self.attempt(mode, session.take(), blob, &mut feed).await {
@@ -155,19 +142,12 @@ impl Remote {
                     return Err(self.place_error(error));
                 }
                 Setback::Passing { error, asked } => {
-                    in_a_row += 1;
-                    if in_a_row >= TRIES_PER_RUNG
-                        && matches!(error, Error::Status { .. })
-                        && let Some(next) = mode.next()
-                    {
-                        (mode, in_a_row) = (next, 0);
-                    }
                     if !trial.again(&error.to_string(), asked).await {
                         return Err(self.place_error(error));
                     }
                 }
                 Setback::Refused(error) => match mode.next() {
-                    Some(next) => (mode, in_a_row) = (next, 0),
+                    Some(next) => mode = next,
                     None => return Err(self.place_error(error)),
                 },
                 Setback::Final(error) => return Err(self.place_error(error)),
@@ -178,78 +158,6 @@ impl Remote {
     fn written(&self, blob: &Descriptor) {
         self.endpoint.note_held(blob.digest, &self.path);
         self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(&blob.digest);
-    }
-
-    /// Asks the registry to take a blob from another of its repositories. Refusals of any kind mean only that it must be
-    /// uploaded: registries answer 202, 400, 401, 403, 404 or 405 to a mount that they do not like.
-    async fn mount(&self, blob: &Descriptor) -> Result<Mounted, Error> {
-        let Some(from) = self.endpoint.holder(&blob.digest, &self.path) else { return Ok(Mounted::No) };
-        let rest = format!("blobs/uploads/?mount={}&from={from}", blob.digest);
-        let request = self.request(Method::POST, &rest).await?;
-        let mut scopes = self.scopes();
-        scopes.merge(&Scopes::repository(&from, &["pull"]));
-        let response = match self.endpoint.send(request, &self.path, &scopes).await {
-            Ok((response, _)) => response,
-            Err(Error::Token { answer, .. }) if (400..500).contains(&answer.status) => return Ok(Mounted::No),
-            Err(error) => return Err(error),
-        };
-        match response.status() {
-            201 => {
-                response.discard().await;
-                // Some registries say 201 and have nothing.
-                let there = self.has_blob(blob).await.unwrap_or(false);
-                Ok(if there { Mounted::Done } else { Mounted::No })
-            }
-            202 => {
-                let session = self.session(&response)?;
-                response.discard().await;
-                Ok(Mounted::Session(session))
-            }
-            _ => {
-                response.discard().await;
-                Ok(Mounted::No)
-            }
-        }
-    }
-
-    /// Opens an upload.
-    async fn begin(&self) -> Result<Session, Setback> {
-        let request = self.request(Method::POST, "blobs/uploads/").await?;
-        let (response, who) = self.send(request).await?;
-        match response.status() {
-            200..=299 => {
-                let session = self.session(&response)?;
-                response.discard().await;
-                Ok(session)
-            }
-            _ => Err(Setback::Final(self.refusal(response, who, "starting an upload", "the repository").await)),
-        }
-    }
-
-    fn session(&self, response: &Response) -> Result<Session, Error> {
-        let here = response.url();
-        let chunk = response
-            .header("oci-chunk-min-length")
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0)
-            .clamp(CHUNK, MAX_CHUNK);
-        let url = match (response.header("location"), response.header("docker-upload-uuid")) {
-            (Some(text), _) => self.follow(here, text)?,
-            (None, Some(uuid)) if uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte)) => {
-                let path = format!("/v2/{}/blobs/uploads/{uuid}", self.path);
-                self.follow(here, &path)?
-            }
-            _ => return Err(Error::NoLocation { place: self.endpoint.place(&self.path) }),
-        };
-        Ok(Session { url, chunk })
-    }
-
-    fn follow(&self, here: &Url, text: &str) -> Result<Url, Error> {
-        location(here, text).map_err(|cause| Error::Location {
-            place: self.endpoint.place(&self.path),
-            location: net::printable(text.split(['?', '#']).next().unwrap_or_default(), 200),
-            cause,
-        })
     }
 
     async fn attempt<S: store::Source>(
@@ -275,25 +183,6 @@ impl Remote {
             self.abandon(&session.url).await;
         }
         outcome
-    }
-
-    /// Tells the registry that an upload will not be finished. Not worth an error: registries clean up by themselves.
-    async fn abandon(&self, session: &Url) {
-        let cancel = async {
-            let shown = self.shown_at(session).await.ok()?;
-            let request = Request::new(Method::DELETE, session.clone()).on_behalf_of(&self.endpoint.profile);
-            self.endpoint.client.once(&request.authorization(shown.value)).await.ok()
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(5), cancel).await;
-    }
-
-    /// Returns what to show at the address of an upload: nothing outside of the registry's own origin.
-    async fn shown_at(&self, url: &Url) -> Result<super::endpoint::Shown, Error> {
-        if net::may_carry(self.endpoint.base().await?, url) {
-            self.endpoint.show(&self.path, &self.scopes()).await
-        } else {
-            Ok(super::endpoint::Shown::default())
-        }
     }
 
     /// Sends the bytes from `from` to `to` of the blob as one body. Returns the answer if it is a success.
@@ -359,7 +248,7 @@ impl Remote {
                 Err(error) => return Setback::Final(error),
             }
         }
-        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await);
+        let answer = Answer::parse(status, &response.beginning(MAX_ERROR_BODY).await, &shown.who.hidden);
         let lost = answer.has_code(&["BLOB_UPLOAD_UNKNOWN"]);
         let named = answer.has_code(&["NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNAUTHORIZED"]);
         let damaged = answer.has_code(&["DIGEST_INVALID", "SIZE_INVALID"]);
@@ -407,11 +296,11 @@ impl Remote {
                     if let Some(text) = response.header("location") {
                         session.url = self.follow(response.url(), text)?;
                     }
-                    // Some registries write the range with its end exclusive.
+                    // Some registries write the range with its end exclusive; and after a single byte, 0-0 means that byte.
                     let got = response
                         .header("range")
                         .and_then(upload_range)
-                        .map_or(to, |got| if got == to + 1 { to } else { got });
+                        .map_or(to, |got| if got == to + 1 || (got, to) == (0, 1) { to } else { got });
                     response.discard().await;
                     got
                 }
@@ -453,16 +342,6 @@ impl Remote {
             at = got;
         }
         self.commit(&session.url, blob, feed).await
-    }
-
-    /// Asks how far an upload came.
-    async fn status(&self, session: &mut Session) -> Option<u64> {
-        let (response, _) = self.send(Request::get(session.url.clone())).await.ok()?;
-        let got = matches!(response.status(), 200..=299).then(|| upload_range(response.header("range")?)).flatten()?;
-        if let Some(text) = response.header("location") {
-            session.url = self.follow(response.url(), text).ok()?;
-        }
-        Some(got)
     }
 
     /// Ends an upload whose bytes are all there.
@@ -507,7 +386,8 @@ impl Remote {
             && actual != blob.digest
         {
             let (place, what) = (self.endpoint.place(&self.path), "the uploaded blob".to_owned());
-            return Err(Setback::Final(Error::WrongDigest { place, what, announced: blob.digest, actual }));
+            let digests = Box::new(Mismatch { wanted: blob.digest, actual });
+            return Err(Setback::Final(Error::WrongDigest { place, what, digests }));
         }
         // 201 is the only answer that says that the blob is there; others are taken at their HEAD.
         if status != 201 && !self.has_blob(blob).await.unwrap_or(false) {
@@ -517,11 +397,4 @@ impl Remote {
         }
         Ok(())
     }
-}
-
-/// What came of a mount.
-enum Mounted {
-    Done,
-    Session(Session),
-    No,
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    net::{Refusal, Url, check_step, printable},
+    net::{Refusal, Secret, Url, check_step, printable},
     oci::Digest,
 };
 
@@ -22,8 +22,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads an error body; anything that is not one leaves only the status.
-    pub fn parse(status: u16, body: &[u8]) -> Self {
+    /// Reads an error body; anything that is not one leaves only the status. Secrets that the registry was shown are cut
+    /// out: it may send back what it got.
+    pub fn parse(status: u16, body: &[u8], hidden: &[Secret]) -> Self {
         #[derive(Deserialize)]
         struct Body {
             #[serde(default)]
@@ -58,8 +59,15 @@ impl Answer {
             answer.code = body.error.and_then(text);
             answer.message = body.error_description.or(body.details).or(body.message);
         }
-        answer.code = answer.code.map(|code| printable(&code, 64)).filter(|code| !code.is_empty());
-        answer.message = answer.message.map(|message| printable(&message, 300)).filter(|message| !message.is_empty());
+        let fit = |text: String, max| {
+            let hide = |text: String, secret: &Secret| match secret.expose() {
+                "" => text,
+                secret => text.replace(secret, "…"),
+            };
+            Some(printable(&hidden.iter().fold(text, hide), max)).filter(|text| !text.is_empty())
+        };
+        answer.code = answer.code.and_then(|code| fit(code, 64));
+        answer.message = answer.message.and_then(|message| fit(message, 300));
         answer
     }
 
@@ -182,7 +190,12 @@ pub fn location(from: &Url, text: &str) -> Result<Url, LocationError> {
     if text.len() > MAX_LENGTH {
         return Err(LocationError::NotAnAddress);
     }
-    let to = from.join(text.trim()).map_err(|_| LocationError::NotAnAddress)?;
+    let mut to = from.join(text.trim()).map_err(|_| LocationError::NotAnAddress)?;
+    // A registry behind a proxy that ends TLS often believes that it is asked by http, and says so.
+    let believes = from.scheme() == "https" && to.scheme() == "http" && from.host() == to.host();
+    if believes && (to.port().is_none() || to.port() == from.port()) && to.set_scheme("https").is_ok() {
+        to.set_port(from.port()).map_err(|()| LocationError::NotAnAddress)?;
+    }
     check_step(from, &to)?;
     Ok(to)
 }
@@ -210,15 +223,26 @@ mod tests {
     #[test]
     fn reads_error_bodies() {
         let body = br#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown\nto registry","detail":"sha256:x"}]}"#;
-        let answer = Answer::parse(400, body);
+        let answer = Answer::parse(400, body, &[]);
         assert!(answer.has_code(&["MANIFEST_BLOB_UNKNOWN"]));
         assert_eq!(answer.to_string(), "status 400, MANIFEST_BLOB_UNKNOWN: blob unknown\\u{a}to registry (sha256:x)");
-        assert_eq!(Answer::parse(502, b"<html>").to_string(), "status 502");
+        assert_eq!(Answer::parse(502, b"<html>", &[]).to_string(), "status 502");
         assert_eq!(
-            Answer::parse(400, br#"{"error":"invalid_grant","error_description":"no"}"#).code.unwrap(),
+            Answer::parse(400, br#"{"error":"invalid_grant","error_description":"no"}"#, &[]).code.unwrap(),
             "invalid_grant"
         );
-        assert_eq!(Answer::parse(401, br#"{"details":"incorrect username or password"}"#).message.unwrap().len(), 30);
+        assert_eq!(
+            Answer::parse(401, br#"{"details":"incorrect username or password"}"#, &[]).message.unwrap().len(),
+            30
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_come_back() {
+        let body =
+            format!(r#"{{"errors":[{{"code":"DENIED","message":"{}bad token hunter2 for u"}}]}}"#, "x".repeat(280));
+        let shown = Answer::parse(403, body.as_bytes(), &[Secret::new("hunter2"), Secret::new("")]).to_string();
+        assert!(shown.contains("bad token … for") && !shown.contains("hunt"), "{shown}");
     }
 
     #[test]
@@ -273,7 +297,13 @@ mod tests {
         assert_eq!(location(&base, "2").unwrap().path(), "/v2/a/blobs/uploads/2");
         assert_eq!(with_digest(&url("http://x/y?"), &digest).query().unwrap(), format!("digest={digest}"));
         assert!(location(&base, "https://other.example/u").is_ok());
-        assert_eq!(location(&base, "http://r.example/u"), Err(LocationError::Refused(Refusal::Downgrade)));
+        assert_eq!(location(&base, "http://other.example/u"), Err(LocationError::Refused(Refusal::Downgrade)));
+        assert_eq!(location(&base, "http://r.example:81/u"), Err(LocationError::Refused(Refusal::Downgrade)));
+        // The registry itself, which does not know that it is asked by https.
+        assert_eq!(location(&base, "http://r.example/u?s=%2F").unwrap().as_str(), "https://r.example/u?s=%2F");
+        let port = url("https://r.example:8443/v2/");
+        assert_eq!(location(&port, "http://r.example/u").unwrap().as_str(), "https://r.example:8443/u");
+        assert_eq!(location(&port, "http://r.example:8443/u").unwrap().as_str(), "https://r.example:8443/u");
         assert_eq!(location(&base, "https://"), Err(LocationError::NotAnAddress));
     }
 
@@ -285,7 +315,7 @@ mod tests {
             let _ = next_link([text.as_str()]);
             let _ = ContentRange::parse(&text);
             let _ = upload_range(&text);
-            let _ = Answer::parse(400, text.as_bytes());
+            let _ = Answer::parse(400, text.as_bytes(), &[]);
             if let Ok(session) = location(&url("https://r.example/v2/a?b"), &text) {
                 prop_assert_eq!(session.scheme(), "https");
                 let with = with_digest(&session, &Digest::sha256(b""));
@@ -296,7 +326,7 @@ mod tests {
         #[test]
         fn error_bodies_never_panic(code in ".{0,80}", message in ".{0,400}", detail in any::<i64>()) {
             let body = serde_json::json!({"errors": [{"code": code, "message": message, "detail": detail}]}).to_string();
-            let shown = Answer::parse(400, body.as_bytes()).to_string();
+            let shown = Answer::parse(400, body.as_bytes(), &[]).to_string();
             prop_assert!(!shown.chars().any(char::is_control));
         }
 

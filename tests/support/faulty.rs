@@ -86,6 +86,8 @@ pub struct Reply {
     pub reset: bool,
     /// Does not say how long the body is.
     pub chunked: bool,
+    /// Says nothing at all for so long.
+    pub silent: Option<Duration>,
 }
 
 impl Reply {
@@ -331,6 +333,9 @@ async fn serve(
     let mut reply = if instead { Reply::default() } else { store.answer(&seen) };
     if let Some(at) = fault {
         (store.faults.lock().unwrap()[at].change)(&seen, &mut reply);
+    }
+    if let Some(pause) = reply.silent {
+        tokio::time::sleep(pause).await;
     }
     send(reply, &seen, &connection)
 }
@@ -630,7 +635,7 @@ impl Store {
                         return Reply::status(416).with("location", location(id)).with("range", range(upload));
                     }
                 }
-                if !(quirks.drops_chunks && !upload.is_empty()) {
+                if !quirks.drops_chunks || upload.is_empty() {
                     upload.extend_from_slice(&seen.body);
                 }
                 Reply::status(quirks.patch).with("location", location(id)).with("range", range(upload))

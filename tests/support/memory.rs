@@ -41,8 +41,8 @@ impl Source for Memory {
         let part = whole.slice((from as usize).min(to)..to);
         let piece = self.piece.max(1 << 10);
         let pieces: Vec<_> =
-            (0..part.len()).step_by(piece).map(|at| Ok(part.slice(at..part.len().min(at + piece)))).collect();
-        Ok(stream::iter(pieces).boxed())
+            (0..part.len()).step_by(piece).map(|at| part.slice(at..part.len().min(at + piece))).collect();
+        Ok(stream::iter(pieces).map(Ok).boxed())
     }
 }
 
