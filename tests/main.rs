@@ -7,7 +7,9 @@
 )]
 
 mod archive;
+mod cli_archive;
 mod discover;
+mod docs;
 mod layers;
 mod serve;
 mod stock_registry;

@@ -22,6 +22,7 @@ mod progress;
 pub mod reference;
 mod report;
 mod schema;
+mod serve;
 mod ui;
 mod verify;
 
@@ -52,6 +53,7 @@ pub struct Cli {
 enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Serve(serve::Args),
     Keygen(keygen::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -93,7 +95,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return ExitCode::from(report::failure(&OutputError(error), false)),
     };
+    let serves = matches!(cli.command, Command::Serve(_));
     let code = runtime.block_on(async {
+        // A registry stops by itself, when the requests under way are answered.
+        if serves {
+            return run(cli).await;
+        }
         tokio::select! {
             code = run(cli) => code,
             _ = tokio::signal::ctrl_c() => INTERRUPTED,
@@ -111,6 +118,7 @@ async fn run(cli: Cli) -> u8 {
     let result = match cli.command {
         Command::Verify(args) => args.run(&context).await,
         Command::Inspect(args) => args.run(&context).await,
+        Command::Serve(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
@@ -126,6 +134,7 @@ impl Command {
         let format = match self {
             Command::Verify(args) => args.output.format,
             Command::Inspect(args) => args.output.format,
+            Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
             Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };

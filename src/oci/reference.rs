@@ -189,6 +189,11 @@ impl FromStr for Repository {
 }
 
 impl Tag {
+    /// Returns `latest`, which is meant where no tag and no digest is written.
+    pub fn latest() -> Self {
+        Tag("latest".to_owned())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -217,7 +222,7 @@ impl Reference {
     /// Returns the same reference with tag `latest` when neither tag nor digest was written, as every client does.
     pub fn with_default_tag(mut self) -> Self {
         if self.tag.is_none() && self.digest.is_none() {
-            self.tag = Some(Tag("latest".to_owned()));
+            self.tag = Some(Tag::latest());
         }
         self
     }

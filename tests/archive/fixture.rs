@@ -1,6 +1,5 @@
 //! Small images, an archive of them, and sources that fail.
 
-
 #![allow(clippy::unwrap_used)]
 use std::{
     path::{Path, PathBuf},
