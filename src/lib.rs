@@ -53,6 +53,8 @@ pub mod discover;
 
 pub mod spec;
 
+pub mod lock;
+
 pub mod files;
 
 pub mod net;
@@ -62,6 +64,12 @@ pub mod store;
 pub mod registry;
 
 pub mod archive;
+
+pub mod resolve;
+
+pub mod fetch;
+
+pub mod load;
 
 pub mod serve;
 

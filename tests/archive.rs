@@ -2,7 +2,10 @@
 
 mod fixture;
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering},
+};
 
 use airgap_bundler::{
     archive::{Error, Fault as Broken, Inventory, Role, Unverified, Writer},
@@ -14,7 +17,7 @@ use airgap_bundler::{
 };
 use futures_util::StreamExt;
 
-use fixture::{Fault, Faulty, Fixture, create, open, write};
+use fixture::{Far, Fault, Faulty, Fixture, create, open, write};
 
 fn silent() -> Arc<dyn Observer> {
     Arc::new(Silent)
@@ -118,7 +121,7 @@ async fn broken_streams_go_on_where_they_broke() {
         write(&source, &path, fixture.layout().await, &Slots::new(2)).await.unwrap();
         assert!(fs::read(&path).unwrap() == clean, "{fault:?} every {every}");
         let leaves: u64 = fixture.layout().await.leaves().iter().map(|leaf| leaf.size).sum();
-        assert_eq!(source.served.load(std::sync::atomic::Ordering::Relaxed), leaves, "no byte twice");
+        assert_eq!(source.served.load(Ordering::Relaxed), leaves, "no byte twice");
     }
 }
 
@@ -128,18 +131,18 @@ async fn wrong_bytes_are_fetched_once_more_and_then_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.tar");
     let source = Faulty::new(&fixture.memory, u64::MAX, Fault::Reset, 0);
-    source.corrupt.store(1, std::sync::atomic::Ordering::Relaxed);
+    source.corrupt.store(1, Ordering::Relaxed);
     write(&source, &path, fixture.layout().await, &Slots::new(1)).await.unwrap();
     open(&path).unwrap().verify_all(1, &silent()).await.unwrap();
 
     let path = folder.path().join("y.tar");
-    source.corrupt.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+    source.corrupt.store(u64::MAX, Ordering::Relaxed);
     let error = write(&source, &path, fixture.layout().await, &Slots::new(1)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     assert!(matches!(error, Error::Store(store::Error::Corrupt { .. })), "{error}");
     assert!(!path.exists());
     // What was wrong is not taken for good by the next run.
-    source.corrupt.store(0, std::sync::atomic::Ordering::Relaxed);
+    source.corrupt.store(0, Ordering::Relaxed);
     write(&source, &path, fixture.layout().await, &Slots::new(1)).await.unwrap();
     open(&path).unwrap().verify_all(1, &silent()).await.unwrap();
 }
@@ -163,7 +166,7 @@ async fn an_interrupted_create_goes_on() {
         let running = copy(&source, &writer, &leaves, &slots, &Silent, Phase::Pull);
         // Dropped in the middle, as by a signal: nothing gets the chance to tidy up.
         let stop = async {
-            while counter.load(std::sync::atomic::Ordering::Relaxed) < 3_000_000 * (round + 1) {
+            while counter.load(Ordering::Relaxed) < 3_000_000 * (round + 1) {
                 tokio::task::yield_now().await;
             }
         };
@@ -171,7 +174,7 @@ async fn an_interrupted_create_goes_on() {
             done = running => { done.unwrap(); }
             () = stop => {}
         }
-        served += source.served.load(std::sync::atomic::Ordering::Relaxed);
+        served += source.served.load(Ordering::Relaxed);
         assert!(!path.exists());
         drop(writer);
         // A write that was under way on another thread still holds the file for a moment.
@@ -181,10 +184,65 @@ async fn an_interrupted_create_goes_on() {
     }
     let source = Faulty::new(&fixture.memory, u64::MAX, Fault::Reset, 0);
     write(&source, &path, fixture.layout().await, &slots).await.unwrap();
-    served += source.served.load(std::sync::atomic::Ordering::Relaxed);
+    served += source.served.load(Ordering::Relaxed);
     assert!(fs::read(&path).unwrap() == clean);
     assert!(served < total * 3, "{served} bytes were fetched for {total}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn far_away_a_large_blob_comes_over_many_connections() {
+    let fixture = Fixture::new(90 << 20);
+    let clean = tempfile::tempdir().unwrap();
+    let clean = fs::read(create(&fixture, clean.path()).await).unwrap();
+    let leaves: u64 = fixture.layout().await.leaves().iter().map(|leaf| leaf.size).sum();
+    for breaks in [0, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.tar");
+        let source = Far::new(&fixture.memory, breaks);
+        let started = std::time::Instant::now();
+        write(&source, &path, fixture.layout().await, &Slots::new(16)).await.unwrap();
+        let (opened, served) = (source.opened.load(Ordering::Relaxed), source.served.load(Ordering::Relaxed));
+        assert!(opened >= 10, "{opened} streams");
+        // What a stream had under way when its tail was taken is all that comes twice.
+        assert!(served < leaves + opened * (512 << 10), "{served} for {leaves}");
+        assert!(fs::read(&path).unwrap() == clean);
+        println!("{opened} streams, {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_connections_brought_is_not_fetched_again() {
+    let fixture = Fixture::new(90 << 20);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.tar");
+    let slots = Slots::new(16);
+    let source = Far::new(&fixture.memory, 0);
+    let layout = fixture.layout().await;
+    let total: u64 = layout.leaves().iter().map(|leaf| leaf.size).sum();
+    let writer = Writer::open(&path, layout, &slots, silent()).unwrap();
+    let leaves = writer.layout().leaves();
+    {
+        let running = copy(&source, &writer, &leaves, &slots, &Silent, Phase::Pull);
+        let stop = async {
+            while source.served.load(Ordering::Relaxed) < total / 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            done = running => { done.unwrap(); }
+            () = stop => {}
+        }
+    }
+    drop(writer);
+    while Positional::open_exclusive(&folder.path().join("x.tar.partial")).is_err() {
+        tokio::task::yield_now().await;
+    }
+    write(&source, &path, fixture.layout().await, &slots).await.unwrap();
+    let served = source.served.load(Ordering::Relaxed);
+    // Sixteen connections lose at most what lies between two marks, and the buffers that were being filled.
+    assert!(served < total + 16 * (6 << 20), "{served} for {total}");
+    open(&path).unwrap().verify_all(2, &silent()).await.unwrap();
 }
 
 #[tokio::test]

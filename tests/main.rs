@@ -6,6 +6,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod access;
 mod archive;
 mod cli_archive;
 mod discover;
@@ -14,5 +15,6 @@ mod layers;
 mod serve;
 mod stock_registry;
 mod support;
+mod transport;
 mod trust;
 mod yaml;

@@ -12,7 +12,7 @@
 //! - One process at a time writes one archive; a second one is told so at once.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -28,7 +28,7 @@ use crate::{
     event::Observer,
     files::{self, Positional, blocking},
     oci::{Descriptor, Digest, Hasher},
-    store::{self, Download, Prefix, Sink, Slots, Source, download},
+    store::{self, Download, Mark, Resume, Sink, Slots, Source, download},
 };
 
 /// How much is read at once when bytes in the file are hashed again.
@@ -130,14 +130,14 @@ impl Writer {
         })
     }
 
-    /// Hashes what an earlier run left of a blob; the state of the hash when the bytes are still what they were.
-    async fn still_there(&self, blob: &Blob, hint: Hint) -> Option<Hasher> {
-        if hint.bytes > blob.size {
+    /// Hashes the prefix that an earlier run left of a blob; the state of the hash when the bytes are what they were.
+    async fn still_there(&self, blob: &Blob, bytes: u64, expected: Digest) -> Option<Hasher> {
+        if bytes > blob.size {
             return None;
         }
         let (file, blob) = (self.file.clone(), blob.clone());
-        let hasher = blocking(move || hash(&file, blob.offset, hint.bytes, blob.digest.algorithm().hasher())).await;
-        hasher.ok().filter(|hasher| hasher.clone().finish() == hint.digest)
+        let hasher = blocking(move || hash(&file, blob.offset, bytes, blob.digest.algorithm().hasher())).await;
+        hasher.ok().filter(|hasher| hasher.clone().finish() == expected)
     }
 
     /// Writes what is at hand and the control part, makes it durable, and gives the archive its final name, replacing
@@ -228,17 +228,17 @@ fn beside(target: &Path, suffix: &str) -> PathBuf {
 impl Sink for Writer {
     async fn has(&self, descriptor: &Descriptor) -> Result<bool, store::Error> {
         let blob = self.blob(descriptor)?;
-        let hint = {
+        let prefix = {
             let state = self.state();
             if state.done.contains(&blob.digest) {
                 return Ok(true);
             }
-            state.hints.get(&blob.digest).copied()
+            state.hints.get(&blob.digest).and_then(|hint| hint.prefix)
         };
-        let Some(hint) = hint.filter(|hint| hint.bytes == blob.size && hint.digest == blob.digest) else {
+        if prefix != Some((blob.size, blob.digest)) {
             return Ok(false);
-        };
-        let kept = self.still_there(blob, hint).await.is_some();
+        }
+        let kept = self.still_there(blob, blob.size, blob.digest).await.is_some();
         let mut state = self.state();
         if kept {
             state.done.insert(blob.digest);
@@ -255,17 +255,23 @@ impl Sink for Writer {
         moved: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), store::Error> {
         let blob = self.blob(descriptor)?;
-        let hint = self.state().hints.get(&blob.digest).copied();
-        let prefix = match hint {
-            Some(hint) => self.still_there(blob, hint).await.map(|hasher| Prefix { bytes: hint.bytes, hasher }),
+        let hint = self.state().hints.get(&blob.digest).cloned().unwrap_or_default();
+        let prefix = match hint.prefix {
+            Some((bytes, digest)) => self.still_there(blob, bytes, digest).await.map(|hasher| (bytes, hasher)),
             None => None,
         };
-        let mark = |bytes: u64, digest: Digest| self.journal.mark(&blob.digest, Hint { bytes, digest });
+        // Where the prefix was lost, the parts behind it were hardly kept.
+        let parts = if prefix.is_some() == hint.prefix.is_some() { hint.parts } else { BTreeMap::new() };
+        let resume = Resume { prefix, parts: parts.into_iter().map(|(start, end)| start..end).collect() };
+        let mark = |mark: Mark| {
+            self.state().hints.entry(blob.digest).or_default().add(&mark);
+            self.journal.mark(&blob.digest, &mark);
+        };
         let job = Download {
             blob: descriptor,
             file: self.file.clone(),
             base: blob.offset,
-            prefix,
+            resume,
             slots: &self.slots,
             observer: &*self.observer,
             moved,

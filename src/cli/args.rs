@@ -1,15 +1,19 @@
 //! Flags that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Failure, env, ui::Format};
 use crate::{
     error::{Classify, Kind},
-    net::Environment,
+    net::{HostSettings, Pem, Settings},
     oci::Host,
-    registry::{self, Credentials},
-    trust::{Policy, PublicKey},
+    registry::{Credentials, Login as Secret},
+    spec::Spec,
+    trust::{Policy, PublicKey, SigningKey},
 };
+
+/// The largest key file that is read.
+const MAX_KEY: u64 = 1 << 20;
 
 /// How the result is printed.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,16 +27,16 @@ pub(crate) struct Output {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Trust {
     /// Public key that must have signed the archive (PEM); repeat for several.
-    #[arg(long = "key", value_name = "FILE")]
+    #[arg(long = "key", value_name = "FILE", help_heading = "Trust options")]
     pub keys: Vec<PathBuf>,
     /// How many of the given keys must have signed.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Trust options")]
     pub threshold: usize,
-    /// Accept signatures by keys that were not given, beside those that were: they cannot be checked.
-    #[arg(long)]
+    /// Accept further signatures by keys that were not given; they cannot be checked.
+    #[arg(long, help_heading = "Trust options")]
     pub allow_unknown_signers: bool,
-    /// Use an archive without checking who made it. Every byte is still checked against its inventory.
-    #[arg(long, conflicts_with_all = ["keys"])]
+    /// Use an archive without asking who made it. Its bytes are still compared with its inventory.
+    #[arg(long, conflicts_with = "keys", help_heading = "Trust options")]
     pub insecure_skip_verify: bool,
 }
 
@@ -47,14 +51,11 @@ impl Trust {
         }
         let mut keys = Vec::new();
         for path in &self.keys {
-            let pem = crate::files::read_limited(path, 1 << 20)?;
+            let pem = crate::files::read_limited(path, MAX_KEY)?;
             keys.push(PublicKey::from_pem(&String::from_utf8_lossy(&pem))?);
         }
-        let mut policy = Policy::new(keys, self.threshold)?;
-        if self.allow_unknown_signers {
-            policy = policy.allow_unknown_signers();
-        }
-        Ok(Some(policy))
+        let policy = Policy::new(keys, self.threshold)?;
+        Ok(Some(if self.allow_unknown_signers { policy.allow_unknown_signers() } else { policy }))
     }
 }
 
@@ -85,6 +86,30 @@ pub(crate) struct Access {
     pub concurrency: u16,
 }
 
+impl Access {
+    /// Returns how hosts are reached: by these flags, the surroundings, and the spec that lies in `folder`.
+    pub fn settings(&self, spec: Option<(&Spec, &Path)>) -> Settings {
+        let mut settings = Settings::of_environment(env::surroundings());
+        settings.ca = self.ca.iter().cloned().map(Pem::File).collect();
+        settings.concurrency = usize::from(self.concurrency).max(1);
+        if let Some((spec, folder)) = spec {
+            for registry in &spec.registries {
+                let host: &mut HostSettings = settings.hosts.entry(registry.host.clone()).or_default();
+                host.plain_http = registry.plain_http.then_some(true);
+                host.ca = registry.ca.iter().map(|path| Pem::File(folder.join(path))).collect();
+                host.mirror = registry.mirror.as_ref().map(|mirror| match &mirror.prefix {
+                    Some(prefix) => format!("{}/{prefix}", mirror.host),
+                    None => mirror.host.to_string(),
+                });
+            }
+        }
+        for host in &self.plain_http {
+            settings.hosts.entry(host.clone()).or_default().plain_http = Some(true);
+        }
+        settings
+    }
+}
+
 /// A login given on the command line; everything else comes from Docker's and Podman's files.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Login {
@@ -99,9 +124,25 @@ pub(crate) struct Login {
 impl Login {
     /// Returns the credentials for `host`: those given, else those of the surroundings.
     pub fn credentials(&self, host: &Host) -> Result<Credentials, Failure> {
-        let credentials = Credentials::new(Environment::of_process());
-        let Some(username) = &self.username else { return Ok(credentials) };
-        let login = registry::Login::Basic { username: username.clone(), password: env::password_from_stdin()? };
-        Ok(credentials.with(host.clone(), login))
+        let credentials = Credentials::new(env::surroundings());
+        Ok(match &self.username {
+            Some(username) => {
+                let password = env::password_from_stdin()?;
+                credentials.with(host.clone(), Secret::Basic { username: username.clone(), password })
+            }
+            None => credentials,
+        })
     }
+}
+
+/// Opens private keys; the passphrase derivation takes a moment, so it runs beside other work.
+pub(crate) async fn signing_keys(paths: Vec<PathBuf>) -> Result<Vec<SigningKey>, Failure> {
+    let mut keys = Vec::new();
+    for path in paths {
+        let pem = crate::files::read_limited(&path, MAX_KEY)?;
+        let passphrase = env::passphrase(&path)?;
+        let open = move || SigningKey::open(&String::from_utf8_lossy(&pem), &passphrase);
+        keys.push(crate::files::blocking(open).await?);
+    }
+    Ok(keys)
 }

@@ -25,12 +25,9 @@ pub enum Error {
     },
     /// A passphrase is needed and nothing can give it.
     #[error(
-        "{what} needs a passphrase, and there is no terminal to ask for it: set COSIGN_PASSWORD, or BUNDLE_PASSWORD_FILE to a file that holds it"
+        "{0} is encrypted and there is no terminal to ask for its passphrase: set COSIGN_PASSWORD, or BUNDLE_PASSWORD_FILE to a file that holds it"
     )]
-    NoPassphrase {
-        /// Which key.
-        what: String,
-    },
+    NoPassphrase(String),
     /// The two passphrases typed for a new key differ.
     #[error("the passphrases differ; nothing was written")]
     PassphrasesDiffer,
@@ -52,7 +49,7 @@ impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::NotANumber { .. } | Error::PassphrasesDiffer => Kind::Usage,
-            Error::NoPassphrase { .. } => Kind::NotFound,
+            Error::NoPassphrase(_) => Kind::NotFound,
             Error::Read { cause, .. } => Kind::of_io(cause),
             Error::File(cause) => cause.kind(),
         }
@@ -83,6 +80,26 @@ pub fn state_dir() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|dir| dir.join(".local/state/bundle")))
 }
 
+/// Returns today as a number, `20261231`, in UTC; by `SOURCE_DATE_EPOCH` when it is set.
+///
+/// # Errors
+/// When the variable holds no number.
+pub fn today() -> Result<u64, Error> {
+    let seconds = match source_date_epoch()? {
+        0 => now(),
+        fixed => fixed,
+    };
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let part = |number: i16| u64::from(number.unsigned_abs());
+    Ok(part(date.year()) * 10_000 + part(date.month().into()) * 100 + part(date.day().into()))
+}
+
+/// Returns the environment for what reads proxies and credentials.
+pub fn surroundings() -> crate::net::Environment {
+    crate::net::Environment::of_process()
+}
+
 fn given_passphrase() -> Result<Option<Passphrase>, Error> {
     if let Some(path) = std::env::var_os("BUNDLE_PASSWORD_FILE") {
         let bytes = crate::files::read_limited(Path::new(&path), 64 << 10)?;
@@ -109,7 +126,7 @@ pub fn passphrase(key: &Path) -> Result<Passphrase, Error> {
         None if std::io::stdin().is_terminal() => {
             Ok(Passphrase::new(ask(&format!("Passphrase of {}: ", key.display()))?))
         }
-        None => Err(Error::NoPassphrase { what: key.display().to_string() }),
+        None => Err(Error::NoPassphrase(key.display().to_string())),
     }
 }
 
@@ -122,7 +139,7 @@ pub fn new_passphrase(key: &Path) -> Result<Passphrase, Error> {
         return Ok(text);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Error::NoPassphrase { what: key.display().to_string() });
+        return Err(Error::NoPassphrase(key.display().to_string()));
     }
     let first = ask("Passphrase for the new private key: ")?;
     if first == ask("Once more: ")? { Ok(Passphrase::new(first)) } else { Err(Error::PassphrasesDiffer) }

@@ -6,7 +6,6 @@
 //! | `ui.rs` | stdout: tables, JSON, sizes for people |
 //! | `progress.rs` | stderr while working |
 //! | `report.rs` | errors as text, hints, exit codes |
-//! | `opened.rs` | opening an archive: admission, who signed it |
 //! | `env.rs` | environment variables, clock, passphrases |
 //!
 //! # Failure
@@ -14,17 +13,22 @@
 
 mod args;
 mod completions;
+mod create;
 mod env;
+mod input;
 mod inspect;
 mod keygen;
+mod load;
 mod opened;
 mod progress;
 pub mod reference;
 mod report;
+mod resolve;
 mod schema;
 mod serve;
 mod ui;
 mod verify;
+mod why;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -51,8 +55,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Resolve(resolve::Args),
+    Create(create::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Why(why::Args),
+    Load(load::Args),
     Serve(serve::Args),
     Keygen(keygen::Args),
     Schema(schema::Args),
@@ -116,8 +124,12 @@ async fn run(cli: Cli) -> u8 {
     let context = Context { observer: progress::observer(style) };
     let as_json = cli.command.wants_json() || style == progress::Style::Json;
     let result = match cli.command {
+        Command::Resolve(args) => args.run(&context).await,
+        Command::Create(args) => args.run(&context).await,
         Command::Verify(args) => args.run(&context).await,
         Command::Inspect(args) => args.run(&context).await,
+        Command::Why(args) => args.run(&context).await,
+        Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Schema(args) => args.run(),
@@ -132,8 +144,12 @@ async fn run(cli: Cli) -> u8 {
 impl Command {
     fn wants_json(&self) -> bool {
         let format = match self {
+            Command::Resolve(args) => args.output.format,
+            Command::Create(args) => args.format(),
             Command::Verify(args) => args.output.format,
             Command::Inspect(args) => args.output.format,
+            Command::Why(args) => args.output.format,
+            Command::Load(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
             Command::Schema(_) | Command::Completions(_) => ui::Format::Table,

@@ -154,9 +154,7 @@ impl Reader<'_> {
         if let Err(error) = written.parse::<Reference>() {
             let message = format!("{}: `{field}` is no image reference: {error}", self.subject());
             let mut diagnostic = Diagnostic::error("image-unreadable", message);
-            if ["{{", "}}", "${", "$(", "<", "%"].iter().any(|leftover| written.contains(leftover))
-                || written.starts_with('$')
-            {
+            if looks_unfilled(written) {
                 diagnostic = diagnostic.hint("this looks like a template that nobody filled in: render it first");
             }
             return self.report(diagnostic, node);
@@ -168,6 +166,14 @@ impl Reader<'_> {
             provenance: vec![Step::File { file, line: Some(line) }, self.step(), Step::Field { field }],
         });
     }
+}
+
+/// Tells whether a text holds a mark by which templates and deployment scripts name what they fill in.
+fn looks_unfilled(text: &str) -> bool {
+    ["{{", "}}", "${", "$(", "<", "%", "#"].iter().any(|mark| text.contains(mark))
+        || text.starts_with(['$', '_'])
+        // CHANGEME and the like.
+        || (text.contains(|c: char| c.is_ascii_uppercase()) && !text.contains(|c: char| c.is_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -280,6 +286,7 @@ spec:
   - {name: e, image: 5}
   - {name: f, image: 'UPPER:1'}
   - {name: g, image: ' nginx'}
+  - {name: h, image: '###IMAGE###'}
   - 7
   volumes: {}
 ---
@@ -302,11 +309,12 @@ spec: []
                 (error, "image-unreadable", 8, true),
                 (error, "image-unreadable", 9, true),
                 (error, "image-unreadable", 10, false),
-                (error, "image-unreadable", 11, false),
+                (error, "image-unreadable", 11, true),
                 (error, "image-unreadable", 12, false),
-                (error, "pod-spec-shape", 13, false),
+                (error, "image-unreadable", 13, true),
                 (error, "pod-spec-shape", 14, false),
-                (error, "pod-spec-shape", 18, false),
+                (error, "pod-spec-shape", 15, false),
+                (error, "pod-spec-shape", 19, false),
             ]
             .map(|(severity, code, line, hint)| (severity, code, line, hint))
         );

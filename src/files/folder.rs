@@ -13,7 +13,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, IoSlice, Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::FileExt,
     path::{Component, Path, PathBuf},
     sync::{
@@ -31,9 +31,11 @@ use futures_util::{
 
 use crate::error::{Classify, Kind};
 
+use super::arriving::Arriving;
+
 /// How much a reader takes at once: large enough that system calls and task switches vanish beside copying, small
 /// enough that a hundred readers need 50 MiB.
-const CHUNK: usize = 512 << 10;
+pub(super) const CHUNK: usize = 512 << 10;
 
 /// Where half-written small files live until they get their name.
 const TEMPORARY: &str = "tmp";
@@ -84,14 +86,6 @@ pub struct Folder {
 /// Holds a folder for this process alone until it is dropped.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "the lock lasts as long as the file is open")] File);
-
-/// Takes bytes into a file that has no final name yet.
-#[derive(Debug)]
-pub struct Arriving {
-    path: PathBuf,
-    file: File,
-    length: u64,
-}
 
 impl Folder {
     /// Opens the folder at `root` and makes it when it is not there. With `durable`, every write waits for the disk.
@@ -220,7 +214,8 @@ impl Folder {
         let written = File::create(&temporary)
             .and_then(|mut file| {
                 file.write_all(bytes)?;
-                if self.durable { file.sync_data() } else { Ok(()) }
+                // An empty file has nothing but its name, which is synced with its directory.
+                if self.durable && !bytes.is_empty() { file.sync_data() } else { Ok(()) }
             })
             .map_err(failed("write", &temporary))
             .and_then(|()| self.rename(&temporary, &path));
@@ -336,77 +331,6 @@ impl Folder {
     }
 }
 
-impl Arriving {
-    /// Returns how many bytes have arrived.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Appends bytes.
-    ///
-    /// # Errors
-    /// The disk refuses; the file then ends where it ended before.
-    pub fn append(&mut self, pieces: &[Bytes]) -> Result<(), FolderError> {
-        let written = self.write_all(pieces);
-        match written {
-            Ok(count) => {
-                self.length += count;
-                Ok(())
-            }
-            Err(cause) => {
-                let error = failed("write", &self.path)(cause);
-                self.cut(self.length)?;
-                Err(error)
-            }
-        }
-    }
-
-    fn write_all(&mut self, pieces: &[Bytes]) -> io::Result<u64> {
-        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut rest = slices.as_mut_slice();
-        let mut total = 0;
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    total += count as u64;
-                    IoSlice::advance_slices(&mut rest, count);
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(cause),
-            }
-        }
-        Ok(total)
-    }
-
-    /// Forgets the bytes after `length`.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn cut(&mut self, length: u64) -> Result<(), FolderError> {
-        self.file.set_len(length).map_err(failed("cut", &self.path))?;
-        self.length = length;
-        Ok(())
-    }
-
-    /// Hands all bytes from the start to `take`, in order.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is shorter than it was.
-    pub fn replay(&self, mut take: impl FnMut(&[u8])) -> Result<(), FolderError> {
-        let mut buffer = vec![0; CHUNK];
-        let mut at = 0;
-        while at < self.length {
-            let wanted = usize::try_from(self.length - at).map_or(CHUNK, |left| left.min(CHUNK));
-            self.file.read_exact_at(&mut buffer[..wanted], at).map_err(failed("read", &self.path))?;
-            take(&buffer[..wanted]);
-            at += wanted as u64;
-        }
-        Ok(())
-    }
-}
-
 fn pieces(file: File, path: PathBuf, from: u64, to: u64) -> BoxStream<'static, Result<Bytes, FolderError>> {
     let file = Arc::new(file);
     let path = Arc::new(path);
@@ -432,7 +356,7 @@ fn pieces(file: File, path: PathBuf, from: u64, to: u64) -> BoxStream<'static, R
     .boxed()
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     move |cause| FolderError { operation, path: path.to_owned(), cause }
 }
 

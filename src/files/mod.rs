@@ -7,6 +7,7 @@
 //! | `read.rs` | whole files and folders into memory, with limits |
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
+//! | `arriving.rs` | [`Arriving`]: a file that grows while bytes arrive |
 //! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes, growing files and bounded readers |
 //! | `expand.rs` | large gzip inputs into an anonymous temporary file |
 //!
@@ -18,6 +19,7 @@
 //! # Failure
 //! Every error names its path. A full disk is [`Error::NoRoom`], which says how much to free.
 
+mod arriving;
 mod error;
 mod expand;
 mod folder;
@@ -26,10 +28,13 @@ mod read;
 mod tarball;
 mod write;
 
+pub use arriving::Arriving;
 pub use error::{Action, Error};
 pub use expand::expand_gzip;
-pub use folder::{Arriving, Entry, Folder, FolderError, Lock};
+pub use folder::{Entry, Folder, FolderError, Lock};
 pub use positional::{Positional, blocking, free_space};
-pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree};
+pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree, walk_files};
 pub use tarball::{Unpacked, read_tarball};
-pub use write::{Appender, atomic_write, create_new, create_new_private, exists, remove, rename_durably};
+pub use write::{
+    Appender, atomic_write, create_folder, create_new, create_new_private, exists, remove, rename_durably,
+};

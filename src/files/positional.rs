@@ -150,6 +150,23 @@ impl Positional {
         put_all_at(&self.file, bytes, at).map_err(|cause| Error::io(&self.path, Action::Write, cause))
     }
 
+    /// Lets the system begin to bring a range that was just written to the disk, without waiting for it, so that the
+    /// sync at the end finds little left to do. A hint: where it cannot be given, nothing is lost but time.
+    pub fn start_writeback(&self, at: u64, bytes: u64) {
+        #[cfg(target_os = "linux")]
+        {
+            // Linux starts writing the dirty pages of a range that is called unneeded, and drops only the clean ones;
+            // right after a write there are none (mm/fadvise.c). A sync from another thread instead would hold up
+            // every writer of the file: measured twice as slow.
+            let bytes = std::num::NonZeroU64::new(bytes);
+            let _ = rustix::fs::fadvise(&self.file, at, bytes, rustix::fs::Advice::DontNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (at, bytes);
+        }
+    }
+
     /// Waits until every byte is on the disk.
     ///
     /// # Errors

@@ -61,21 +61,56 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Bytes, Error> {
 /// # Errors
 /// [`Error::LinkOut`], [`Error::NotRegular`], [`Error::Name`], the limits, and [`Error::Io`].
 pub fn read_tree(root: &Path, limits: &Limits, wanted: &dyn Fn(&RelPath, bool) -> bool) -> Result<Tree, Error> {
-    let canonical = fs::canonicalize(root).map_err(|cause| Error::io(root, Action::Open, cause))?;
-    let mut walk = TreeWalk { root: canonical.clone(), limits, wanted, tree: Tree::new(), left: limits.bytes };
-    walk.folder(&canonical, None, &mut vec![canonical.clone()])?;
-    Ok(walk.tree)
+    let mut tree = Tree::new();
+    let mut left = limits.bytes;
+    visit(root, limits, wanted, &mut |relative, real| {
+        let bytes = read_limited(real, limits.file_bytes.min(left)).map_err(|error| match error {
+            Error::TooLarge { .. } if left < limits.file_bytes => {
+                Error::TooLarge { path: root.to_owned(), limit: limits.bytes }
+            }
+            other => other,
+        })?;
+        left -= bytes.len() as u64;
+        tree.insert(relative, bytes);
+        Ok(())
+    })?;
+    Ok(tree)
 }
 
-struct TreeWalk<'a> {
+/// Returns the paths of all files below `root`, in byte order, without reading them; links as in [`read_tree`].
+///
+/// # Errors
+/// As [`read_tree`].
+pub fn walk_files(root: &Path) -> Result<Vec<RelPath>, Error> {
+    let mut found = Vec::new();
+    visit(root, &Limits::default(), &|_, _| true, &mut |relative, _| {
+        found.push(relative);
+        Ok(())
+    })?;
+    found.sort();
+    Ok(found)
+}
+
+fn visit(
+    root: &Path,
+    limits: &Limits,
+    wanted: &dyn Fn(&RelPath, bool) -> bool,
+    take: &mut dyn FnMut(RelPath, &Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let canonical = fs::canonicalize(root).map_err(|cause| Error::io(root, Action::Open, cause))?;
+    let mut walk = Walk { root: canonical.clone(), limits, wanted, take, seen: 0 };
+    walk.folder(&canonical, None, &mut vec![canonical.clone()])
+}
+
+struct Walk<'a> {
     root: PathBuf,
     limits: &'a Limits,
     wanted: &'a dyn Fn(&RelPath, bool) -> bool,
-    tree: Tree,
-    left: u64,
+    take: &'a mut dyn FnMut(RelPath, &Path) -> Result<(), Error>,
+    seen: usize,
 }
 
-impl TreeWalk<'_> {
+impl Walk<'_> {
     /// `above` holds the real paths of the folders on the way here, so that a circle of links is noticed.
     fn folder(&mut self, folder: &Path, name: Option<&RelPath>, above: &mut Vec<PathBuf>) -> Result<(), Error> {
         if above.len() > self.limits.depth {
@@ -105,18 +140,11 @@ impl TreeWalk<'_> {
                     above.pop();
                 }
             } else if (self.wanted)(&relative, false) {
-                let bytes =
-                    read_limited(&real, self.limits.file_bytes.min(self.left)).map_err(|error| match error {
-                        Error::TooLarge { .. } if self.left < self.limits.file_bytes => {
-                            Error::TooLarge { path: self.root.clone(), limit: self.limits.bytes }
-                        }
-                        other => other,
-                    })?;
-                self.left -= bytes.len() as u64;
-                self.tree.insert(relative, bytes);
-                if self.tree.len() > self.limits.files {
+                self.seen += 1;
+                if self.seen > self.limits.files {
                     return Err(Error::TooMany { path: self.root.clone(), limit: self.limits.files });
                 }
+                (self.take)(relative, &real)?;
             }
         }
         Ok(())

@@ -129,6 +129,14 @@ impl Appender {
     }
 }
 
+/// Makes a folder and those above it; that it is there is no error.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|cause| Error::io(path, Action::Write, cause))
+}
+
 /// Removes a file; that it is not there is no error.
 ///
 /// # Errors

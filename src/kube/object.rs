@@ -190,6 +190,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Vec<(String, String, u32)> {
@@ -292,6 +294,20 @@ items:
             ("a.YAML", false),
         ] {
             assert_eq!(is_manifest_file(name), expected, "{name}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_the_reader_panic(
+            text in "(apiVersion: v1\n|kind: (List|Pod)\n|items: |- |\\{\"kind\":|\\[|\\]|\\}|metadata: |---\n|\\PC{0,6}|\n){0,16}"
+        ) {
+            if let Ok(found) = objects("m", &text) {
+                let _ = crate::kube::object::is_manifest_file(&text);
+                prop_assert!(found.iter().all(|object| !object.kind.is_empty() && object.origin.line > 0));
+            }
         }
     }
 }

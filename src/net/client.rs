@@ -193,6 +193,15 @@ impl Response {
         begin.freeze()
     }
 
+    /// Reads the beginning of the body into memory, so that the answer no longer counts as one of the host's requests:
+    /// whoever makes another request on account of this one must not hold a turn meanwhile.
+    pub async fn settle(mut self, limit: usize) -> Response {
+        let body = std::mem::replace(&mut self.body, futures_util::stream::empty().boxed());
+        let begin = Response { body, headers: HeaderMap::new(), url: self.url.clone(), status: self.status };
+        let begin = begin.beginning(limit).await;
+        Response { body: futures_util::stream::iter([Ok(begin)]).boxed(), ..self }
+    }
+
     /// Reads a small body to its end, so that the connection can be used again; drops a large one.
     pub async fn discard(mut self) {
         if self.content_length().is_some_and(|length| length <= DRAIN) {
@@ -393,6 +402,8 @@ impl Client {
             body: futures_util::stream::empty().boxed(),
         };
         self.heed(&queue, &head);
+        // Without a body there is nothing left to wait for.
+        let turn = turn.filter(|_| request.method != Method::HEAD && head.content_length() != Some(0));
         head.body = body::read(response, built, host, timeouts, turn);
         Ok(head)
     }

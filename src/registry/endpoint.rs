@@ -174,19 +174,22 @@ impl Endpoint {
             self.learn_open();
             drop(first);
             // Some registries answer 403 or 404, not 401, to strangers.
-            if matches!(response.status(), 403 | 404)
-                && shown.value.is_none()
-                && net::may_carry(base, response.url())
-                && let Some(challenges) = self.ping(path).await?
+            let hidden = matches!(response.status(), 403 | 404) && shown.value.is_none();
+            if !hidden || !net::may_carry(base, response.url()) {
+                return Ok((response, shown.who));
+            }
+            let response = response.settle(MAX_ERROR_BODY).await;
+            if let Some(challenges) = self.ping(path).await?
                 && let Some(shown) = self.answer(&challenges, path, scopes, &shown).await?
                 && shown.value.is_some()
             {
-                response.discard().await;
                 let again = self.attempt(&request, &shown, path).await?;
                 return Ok((again, shown.who));
             }
             return Ok((response, shown.who));
         }
+        // A token may have to be fetched from the same host.
+        let response = response.settle(MAX_ERROR_BODY).await;
         let challenges = Challenge::parse_all(response.headers("www-authenticate"));
         if !net::may_carry(base, response.url()) {
             return self.send_elsewhere(request, response, &challenges, path).await;
@@ -195,7 +198,6 @@ impl Endpoint {
         drop(first);
         match answered {
             Some(shown) => {
-                response.discard().await;
                 let again = self.attempt(&request, &shown, path).await?;
                 Ok((again, shown.who))
             }
@@ -421,7 +423,6 @@ impl Endpoint {
         let scopes = Scopes::parse(bearer.param("scope").unwrap_or_default());
         let ask = Ask { realm, service: bearer.param("service").map(str::to_owned), scopes };
         let (token, _) = self.fetch_token(&ask, None, path, &Who::default()).await?;
-        response.discard().await;
         let value = Secret::new(format!("Bearer {}", token.expose()));
         let request = request.at(there).authorization(Some(value));
         let response = self.client.send(request).await.map_err(|cause| self.net(path, cause))?;

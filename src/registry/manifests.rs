@@ -185,6 +185,7 @@ impl Remote {
             400 | 405 | 406 | 501 => {}
             _ => return Err(self.refusal(response, who, "looking for a manifest", &format!("manifest {by}")).await),
         }
+        response.discard().await;
         match self.manifest(by).await {
             Ok(raw) => Ok(Some(raw.descriptor)),
             Err(Error::NotFound { .. }) => Ok(None),
@@ -220,16 +221,18 @@ impl Remote {
             return self.put_refused(response, who, manifest, &by).await.map(|()| false);
         }
         let keeps_referrers = response.header("oci-subject").is_some();
-        if let Some(stored) = content_digest(&response)
-            && stored.algorithm() == digest.algorithm()
-        {
-            self.same(&by, digest, stored)?;
-        } else if self.head(&By::Digest(digest)).await?.is_none() {
-            let answer = Box::new(Answer { status: 404, ..Answer::default() });
-            let what = format!("manifest {digest}, which was accepted a moment ago,");
-            return Err(Error::NotFound { place: self.endpoint.place(&self.path), what, answer });
-        }
+        let stored = content_digest(&response).filter(|stored| stored.algorithm() == digest.algorithm());
         response.discard().await;
+        match stored {
+            Some(stored) => self.same(&by, digest, stored)?,
+            // Not said, so it is looked for.
+            None if self.head(&By::Digest(digest)).await?.is_some() => {}
+            None => {
+                let answer = Box::new(Answer { status: 404, ..Answer::default() });
+                let what = format!("manifest {digest}, which was accepted a moment ago,");
+                return Err(Error::NotFound { place: self.endpoint.place(&self.path), what, answer });
+            }
+        }
         Ok(keeps_referrers)
     }
 

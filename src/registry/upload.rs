@@ -346,6 +346,7 @@ impl Remote {
     /// Decides what an answer that is no success means for an upload.
     async fn setback(&self, response: Response, shown: &super::endpoint::Shown) -> Setback {
         let (status, asked) = (response.status(), response.retry_after());
+        let response = response.settle(MAX_ERROR_BODY).await;
         let at_home = match self.endpoint.base().await {
             Ok(base) => net::may_carry(base, response.url()),
             Err(error) => return Setback::Final(error),

@@ -6,6 +6,8 @@ use axum::{
     response::Response,
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use crate::oci::{Digest, Repository, media_type};
 
 use super::{
@@ -59,7 +61,12 @@ impl<B: Backend> Registry<B> {
             Span::Unsatisfiable => return Err(Refusal::Range { size }),
         };
         let body = match asked.wants_body && from < to {
-            true => Body::from_stream(self.backend.open(name, digest, from, to).await?),
+            true => {
+                // A failure that shows at once can still be told; later, only the connection can be broken.
+                let mut reader = self.backend.open(name, digest, from, to).await?;
+                let first = reader.try_next().await?;
+                Body::from_stream(stream::iter(first.map(Ok)).chain(reader))
+            }
             false => Body::empty(),
         };
         let mut response = Response::new(body);

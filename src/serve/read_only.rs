@@ -6,7 +6,7 @@
 //!   the blob was hashed once. Later reads cost nothing more.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,15 +29,41 @@ use super::{
 /// Serves what a catalogue shows from a source.
 #[derive(Debug)]
 pub struct ReadOnly<S> {
-    source: S,
+    source: Arc<S>,
     catalogue: Catalogue,
-    verified: Arc<Mutex<HashSet<Digest>>>,
+    verified: Arc<Verified>,
+}
+
+/// Remembers what was verified, and who is at it.
+#[derive(Debug, Default)]
+struct Verified {
+    done: Mutex<HashSet<Digest>>,
+    running: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Verified {
+    fn has(&self, digest: Digest) -> bool {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest)
+    }
+
+    fn add(&self, digest: Digest) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(running.entry(digest).or_default())
+    }
+
+    fn end(&self, digest: Digest) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    }
 }
 
 impl<S: Source + 'static> ReadOnly<S> {
     /// Serves `catalogue` from `source`.
     pub fn new(source: S, catalogue: Catalogue) -> Self {
-        ReadOnly { source, catalogue, verified: Arc::default() }
+        ReadOnly { source: Arc::new(source), catalogue, verified: Arc::default() }
     }
 
     fn shelf(&self, name: &Repository) -> Result<&Shelf, Refusal> {
@@ -48,38 +74,56 @@ impl<S: Source + 'static> ReadOnly<S> {
         self.shelf(name)?.blobs.get(&digest).ok_or(Refusal::BlobUnknown(digest))
     }
 
-    fn is_verified(&self, digest: Digest) -> bool {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest)
+    /// Verifies a blob that nobody has read yet. One task at a time reads it, and it goes on when the client that
+    /// wanted it loses patience, so that the next one finds the work done.
+    async fn verify(&self, blob: &Descriptor) -> Result<(), Refusal> {
+        let (source, verified, blob) = (Arc::clone(&self.source), Arc::clone(&self.verified), blob.clone());
+        let turn = verified.turn(blob.digest);
+        let task = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            let outcome = async {
+                if !verified.has(blob.digest) {
+                    let reader = source.open(&blob, 0, blob.size).await?;
+                    let mut whole = verifying(&blob, reader, Arc::clone(&verified));
+                    while whole.try_next().await?.is_some() {}
+                }
+                Ok(())
+            };
+            let outcome: Result<(), store::Error> = outcome.await;
+            verified.end(blob.digest);
+            outcome
+        });
+        Ok(task.await.map_err(|_| Refusal::Stopped)??)
     }
+}
 
-    fn verifying(&self, blob: &Descriptor, reader: Reader) -> Reader {
-        let expected = blob.clone();
-        let verified = Arc::clone(&self.verified);
-        let check = Check { hasher: expected.digest.algorithm().hasher(), passed: 0, held: None };
-        stream::try_unfold((reader, Some(check)), move |(mut reader, check)| {
-            let (expected, verified) = (expected.clone(), Arc::clone(&verified));
-            async move {
-                let Some(mut check) = check else { return Ok(None) };
-                loop {
-                    match reader.try_next().await? {
-                        Some(piece) => {
-                            check.passed += piece.len() as u64;
-                            check.hasher.update(&piece);
-                            if let Some(earlier) = check.held.replace(piece) {
-                                return Ok(Some((earlier, (reader, Some(check)))));
-                            }
+/// Hashes what is read and gives the last piece away only when the digest is right.
+fn verifying(blob: &Descriptor, reader: Reader, verified: Arc<Verified>) -> Reader {
+    let expected = blob.clone();
+    let check = Check { hasher: expected.digest.algorithm().hasher(), passed: 0, held: None };
+    stream::try_unfold((reader, Some(check)), move |(mut reader, check)| {
+        let (expected, verified) = (expected.clone(), Arc::clone(&verified));
+        async move {
+            let Some(mut check) = check else { return Ok(None) };
+            loop {
+                match reader.try_next().await? {
+                    Some(piece) => {
+                        check.passed += piece.len() as u64;
+                        check.hasher.update(&piece);
+                        if let Some(earlier) = check.held.replace(piece) {
+                            return Ok(Some((earlier, (reader, Some(check)))));
                         }
-                        None => {
-                            let last = check.verdict(&expected)?;
-                            verified.lock().unwrap_or_else(PoisonError::into_inner).insert(expected.digest);
-                            return Ok(last.map(|last| (last, (reader, None))));
-                        }
+                    }
+                    None => {
+                        let last = check.verdict(&expected)?;
+                        verified.add(expected.digest);
+                        return Ok(last.map(|last| (last, (reader, None))));
                     }
                 }
             }
-        })
-        .boxed()
-    }
+        }
+    })
+    .boxed()
 }
 
 /// Hashes what passes and keeps the latest piece back.
@@ -125,7 +169,7 @@ impl<S: Source + 'static> Backend for ReadOnly<S> {
         };
         let descriptor = digest.and_then(|digest| shelf.manifests.get(digest));
         let descriptor = descriptor.ok_or_else(|| Refusal::ManifestUnknown(which.to_string()))?;
-        let (bytes, _) = read_manifest(&self.source, descriptor).await?;
+        let (bytes, _) = read_manifest(&*self.source, descriptor).await?;
         Ok(Stored { descriptor: descriptor.clone(), bytes })
     }
 
@@ -145,13 +189,15 @@ impl<S: Source + 'static> Backend for ReadOnly<S> {
             store::Error::Missing { .. } => Refusal::BlobUnknown(blob),
             other => Refusal::Source(other),
         };
-        if !self.is_verified(blob) {
-            let whole = self.source.open(descriptor, 0, descriptor.size).await.map_err(absent)?;
-            let mut whole = self.verifying(descriptor, whole);
+        if !self.verified.has(blob) {
             if (from, to) == (0, descriptor.size) {
-                return Ok(whole);
+                let reader = self.source.open(descriptor, from, to).await.map_err(absent)?;
+                return Ok(verifying(descriptor, reader, Arc::clone(&self.verified)));
             }
-            while whole.try_next().await?.is_some() {}
+            self.verify(descriptor).await.map_err(|refusal| match refusal {
+                Refusal::Source(error) => absent(error),
+                other => other,
+            })?;
         }
         self.source.open(descriptor, from, to).await.map_err(absent)
     }

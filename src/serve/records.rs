@@ -78,26 +78,30 @@ impl Records {
             content: RwLock::default(),
             tags: Mutex::default(),
         };
-        let mut names = BTreeSet::new();
-        records.find_names("repositories", "", &mut names)?;
+        let names = records.find_names(&["_blobs", "_manifests"])?;
         *records.names.write().unwrap_or_else(PoisonError::into_inner) = names;
         records.drop_stale_uploads()?;
         records.sweep()?;
         Ok(records)
     }
 
-    fn find_names(&self, folder: &str, name: &str, names: &mut BTreeSet<String>) -> Result<(), FolderError> {
-        for entry in self.folder.entries(folder)?.into_iter().filter(|entry| entry.is_folder) {
-            if entry.name.starts_with('_') {
-                names.insert(name.to_owned());
-                continue;
-            }
-            let nested = if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };
-            if route::name(&nested).is_ok() {
-                self.find_names(&format!("{folder}/{}", entry.name), &nested, names)?;
+    /// Finds the repositories that have one of these kinds of records.
+    fn find_names(&self, kinds: &[&str]) -> Result<BTreeSet<String>, FolderError> {
+        let mut names = BTreeSet::new();
+        let mut open = vec![String::new()];
+        while let Some(name) = open.pop() {
+            let separator = if name.is_empty() { "" } else { "/" };
+            for entry in self.folder.entries(&format!("repositories{separator}{name}"))? {
+                if kinds.contains(&entry.name.as_str()) {
+                    names.insert(name.clone());
+                }
+                let nested = format!("{name}{separator}{}", entry.name);
+                if entry.is_folder && route::name(&nested).is_ok() {
+                    open.push(nested);
+                }
             }
         }
-        Ok(())
+        Ok(names)
     }
 
     fn name_list(&self) -> Vec<String> {
@@ -341,7 +345,7 @@ impl Records {
 
     /// Drops uploads that nobody continues.
     pub(super) fn drop_stale_uploads(&self) -> Result<(), FolderError> {
-        for name in self.name_list() {
+        for name in self.find_names(&["_uploads"])? {
             for entry in self.folder.entries(&format!("repositories/{name}/_uploads"))? {
                 let at = upload(&name, &entry.name);
                 if self.folder.age(&at)?.is_some_and(|age| age > STALE) {

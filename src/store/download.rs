@@ -1,20 +1,25 @@
-//! Brings one blob from a source to its place in a file: hashed on the way, resumed after failures.
+//! Brings one blob from a source to its place in a file: verified, resumed after failures, and over several connections
+//! when one cannot carry it fast enough.
 //!
 //! ```text
-//!   source ─ chunks ─→ buffer ─→ hash + write on a blocking thread      (one buffer fills while the other is written)
+//!   blob  ├──── front ────→·········├── part ──→·······├── part ──→······┤
+//!          hashed as it arrives      written only; hashed when the front gets there, from the page cache
 //! ```
+//!
+//! One connection starts at the front. While slots are idle, the largest stretch that is still to come is cut in two and
+//! its tail given to another connection, so that connections never wait for each other and no part size has to fit all
+//! networks.
 //!
 //! # Invariants
 //! - [`download`] returns `Ok` only when every byte was hashed in order and the digest is right.
-//! - The hash covers what was handed to the file, not what the file gives back; what is read back later is read by the
-//!   archive's own checks.
-//! - The state of the hash is never ahead of the bytes written, so a mark is always a prefix that is in the file.
+//! - A mark is never ahead of what was written: a prefix comes with the digest of exactly its bytes, a part with none.
 //!
 //! # Failure
-//! A stream that breaks is reopened at the last good byte, for as long as there is progress; [`MAX_FAILURES`] failures
-//! in a row without any end it. Wrong bytes are fetched once more from the start, then they are [`Error::Corrupt`].
+//! A stream that breaks is reopened at the last good byte, for as long as there is progress; ten failures in a row
+//! without any end it. Wrong bytes are fetched once more from the start, then they are [`Error::Corrupt`].
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,37 +27,41 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
-use super::{Error, Slots, Source};
+use super::{
+    Error, Slots, Source,
+    segment::{BATCH, MARK_EVERY, Segments, fetch},
+};
 use crate::{
-    error::{Classify, Side},
+    error::Side,
     event::{Event, Observer},
     files::{self, Positional, blocking},
     oci::{Descriptor, Digest, Hasher},
 };
 
-/// How many failures in a row, without one byte of progress, end a transfer. With the pauses between them this is about
-/// half a minute, on top of the source's own retries of each request.
-pub(super) const MAX_FAILURES: u32 = 10;
+/// What an earlier run left of a blob.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// How many bytes from the start were hashed, and the state of the hash after them.
+    pub prefix: Option<(u64, Hasher)>,
+    /// Ranges behind the prefix that were written; they are hashed on the way like everything else.
+    pub parts: Vec<Range<u64>>,
+}
 
-/// How many bytes are hashed and written at once: large enough that the switch to a blocking thread costs nothing, small
-/// enough that two for each connection fit into the memory that is promised (2 MiB for each).
-const BATCH: usize = 1 << 20;
-
-/// How many new bytes are worth a mark: at most this much of a blob is fetched again after a kill.
-const MARK_EVERY: u64 = 4 << 20;
-
-/// How many streams in a row may end early and empty before the blob is called shorter than it should be.
-const MAX_EMPTY: u32 = 3;
-
-/// The part of a blob that is in the file already and was hashed.
-#[derive(Clone, Debug)]
-pub struct Prefix {
-    /// How many bytes.
-    pub bytes: u64,
-    /// The state of the hash after them.
-    pub hasher: Hasher,
+/// Something worth remembering for the next run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// So many bytes from the start are in the file, and hash to this.
+    Prefix(u64, Digest),
+    /// This range is in the file.
+    Part(Range<u64>),
+    /// Nothing that was marked before is worth anything.
+    Nothing,
 }
 
 /// Says where a blob goes, and who wants to hear of it.
@@ -64,36 +73,49 @@ pub struct Download<'a> {
     /// Where in the file the blob starts.
     pub base: u64,
     /// What is there already.
-    pub prefix: Option<Prefix>,
+    pub resume: Resume,
     /// The connections that may be used beside the first one.
     pub slots: &'a Slots,
     /// Is told of retries.
     pub observer: &'a dyn Observer,
     /// Is told the number of bytes as they reach the file.
     pub moved: &'a (dyn Fn(u64) + Send + Sync),
-    /// Is told how many bytes of the blob are in the file in one piece, and their digest.
-    pub mark: &'a (dyn Fn(u64, Digest) + Send + Sync),
+    /// Is told what to remember.
+    pub mark: &'a (dyn Fn(Mark) + Send + Sync),
 }
+
+/// A stretch is cut in two only when both halves are at least this long: below it, a new connection costs more than it
+/// brings.
+const MIN_PART: u64 = 16 << 20;
+
+/// A stretch that is nearly done is left alone.
+const MIN_REMAINING: Duration = Duration::from_millis(250);
+
+/// How often the stretches are looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Below this time to the first byte a connection is not held back by distance: the processor or the line is the limit,
+/// and more connections would only share it.
+const NEAR: Duration = Duration::from_millis(5);
+
+/// A connection slower than this, in bytes a second, is held back by something even when the source is near: some
+/// registries throttle each connection.
+const SLOW: u64 = 30 << 20;
 
 /// Fetches one blob into its place and verifies it.
 ///
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Size`] for wrong bytes, [`Error::Place`] with the side that failed otherwise.
-pub async fn download<S: Source>(source: &S, job: Download<'_>) -> Result<(), Error> {
-    let mut prefix = job.prefix.clone();
+pub async fn download<S: Source>(source: &S, mut job: Download<'_>) -> Result<(), Error> {
     let mut refetched = false;
     loop {
-        let start = prefix
-            .take()
-            .filter(|prefix| prefix.bytes <= job.blob.size)
-            .unwrap_or_else(|| Prefix { bytes: 0, hasher: job.blob.digest.algorithm().hasher() });
-        let actual = once(source, &job, start).await?;
+        let resume = std::mem::take(&mut job.resume);
+        let actual = once(source, &job, resume).await?;
         if actual == job.blob.digest {
-            (job.mark)(job.blob.size, actual);
+            (job.mark)(Mark::Prefix(job.blob.size, actual));
             return Ok(());
         }
-        // What is in the file is worth nothing: nobody shall continue it.
-        (job.mark)(0, job.blob.digest.algorithm().hasher().finish());
+        (job.mark)(Mark::Nothing);
         if refetched {
             return Err(Error::Corrupt { side: Side::Source, expected: job.blob.digest, actual });
         }
@@ -102,227 +124,116 @@ pub async fn download<S: Source>(source: &S, job: Download<'_>) -> Result<(), Er
     }
 }
 
-/// Fetches everything behind `start` and returns the digest of the whole.
-async fn once<S: Source>(source: &S, job: &Download<'_>, start: Prefix) -> Result<Digest, Error> {
-    if start.bytes > 0 {
-        (job.moved)(start.bytes);
+/// Fetches everything that is not there and returns the digest of the whole.
+async fn once<S: Source>(source: &S, job: &Download<'_>, resume: Resume) -> Result<Digest, Error> {
+    let size = job.blob.size;
+    let fresh = || (0, job.blob.digest.algorithm().hasher());
+    let (start, hasher) = resume.prefix.filter(|(bytes, _)| *bytes <= size).unwrap_or_else(fresh);
+    let segments = Segments::new(start, size, resume.parts);
+    let there = start + segments.written();
+    if there > 0 {
+        (job.moved)(there);
     }
-    let front = Segment::new(start.bytes, job.blob.size);
-    let hasher = fetch(source, job, &front, Some(start.hasher)).await?;
-    Ok(hasher.unwrap_or_else(|| job.blob.digest.algorithm().hasher()).finish())
-}
-
-/// A stretch of the blob that one connection fetches. Its end moves towards its start when another connection takes
-/// over the tail.
-#[derive(Debug)]
-struct Segment {
-    start: u64,
-    end: AtomicU64,
-    /// Everything before this has arrived.
-    received: AtomicU64,
-    /// Everything before this is in the file.
-    written: AtomicU64,
-}
-
-impl Segment {
-    fn new(start: u64, end: u64) -> Self {
-        Segment { start, end: AtomicU64::new(end), received: AtomicU64::new(start), written: AtomicU64::new(start) }
+    let wire = Wire { source, job, progress: Notify::new(), first_byte: AtomicU64::new(u64::MAX) };
+    let front = front(&wire, &segments, start, hasher);
+    tokio::pin!(front);
+    if size - start < 2 * MIN_PART || !source.is_remote() {
+        return front.await;
     }
-
-    fn end(&self) -> u64 {
-        self.end.load(Ordering::Relaxed)
-    }
-}
-
-/// Fetches one segment, for as long as there is progress. With a hasher it is the front: what arrives is hashed before
-/// it is written, and marked.
-async fn fetch<S: Source>(
-    source: &S,
-    job: &Download<'_>,
-    segment: &Segment,
-    hasher: Option<Hasher>,
-) -> Result<Option<Hasher>, Error> {
-    let mut batch = Batch::new(job, segment, hasher);
-    let mut failures = 0;
-    let mut empty = 0;
-    while batch.at < segment.end() {
-        let before = batch.at;
-        let Err(broken) = stream(source, job.blob, &mut batch).await else { continue };
-        if batch.at > before {
-            (failures, empty) = (0, 0);
-        }
-        let error = match broken {
-            Broken::Error(error) => error,
-            Broken::Short => {
-                empty += 1;
-                let size = || Error::Size {
-                    side: Side::Source,
-                    digest: job.blob.digest,
-                    expected: job.blob.size,
-                    actual: batch.at,
-                };
-                if empty >= MAX_EMPTY || !source.is_remote() {
-                    return Err(size());
+    let bid = job.slots.bid();
+    let mut helpers: FuturesUnordered<BoxFuture<'_, Result<(), Error>>> = FuturesUnordered::new();
+    let mut look = interval_at(Instant::now() + LOOK, LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            digest = &mut front => return digest,
+            Some(helped) = helpers.next() => helped?,
+            _ = look.tick() => {
+                while source.is_remote()
+                    && let Some(remaining) = worth(&wire, &segments)
+                    && let Some(slot) = bid.spare(remaining)
+                    && let Some(part) = segments.split(MIN_PART)
+                {
+                    let wire = &wire;
+                    helpers.push(Box::pin(async move {
+                        let _slot = slot;
+                        fetch(wire, &part, None).await.map(drop)
+                    }));
                 }
-                size()
-            }
-        };
-        failures += 1;
-        // A stream that ends early is a connection that was cut, until it has happened too often without progress.
-        let transient = error.kind().is_transient() || matches!(error, Error::Size { .. });
-        let local = error.side() == Some(Side::Target);
-        if !transient || local || !source.is_remote() || failures >= MAX_FAILURES || empty >= MAX_EMPTY {
-            return Err(error);
-        }
-        let wait = if batch.at > before { Duration::ZERO } else { pause(&job.blob.digest, failures) };
-        job.observer.on(&Event::Retrying {
-            what: format!("{} from byte {}", job.blob.digest, batch.at),
-            reason: error.to_string(),
-            attempt: failures,
-            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        });
-        tokio::time::sleep(wait).await;
-    }
-    batch.finish().await
-}
-
-/// Says why a stream did not reach its end.
-enum Broken {
-    /// It said why.
-    Error(Error),
-    /// It ended without a word.
-    Short,
-}
-
-/// Reads one stream into the batch until the segment's end, wherever that moves meanwhile.
-async fn stream<S: Source>(source: &S, blob: &Descriptor, batch: &mut Batch<'_>) -> Result<(), Broken> {
-    let to = batch.segment.end();
-    let mut reader = source.open(blob, batch.at, to).await.map_err(Broken::Error)?;
-    let overrun =
-        |actual| Broken::Error(Error::Size { side: Side::Source, digest: blob.digest, expected: blob.size, actual });
-    while batch.at < batch.segment.end() {
-        let chunk = match reader.next().await {
-            None => return Err(Broken::Short),
-            Some(chunk) => chunk.map_err(Broken::Error)?,
-        };
-        let end = batch.segment.end();
-        let room = usize::try_from(end - batch.at).unwrap_or(usize::MAX);
-        if chunk.len() > room && end == to {
-            return Err(overrun(batch.at + chunk.len() as u64));
-        }
-        batch.push(&chunk[..chunk.len().min(room)]).await.map_err(Broken::Error)?;
-    }
-    // The end of the stream is waited for, so that its connection can be used again, and nothing follows unseen.
-    if batch.segment.end() == to {
-        while let Some(Ok(chunk)) = reader.next().await {
-            if !chunk.is_empty() {
-                return Err(overrun(batch.at + chunk.len() as u64));
             }
         }
     }
-    Ok(())
 }
 
-/// What one flush gives back: the state of the hash, the buffer to use again, and how many bytes were written.
-type Flushed = Result<(Option<Hasher>, Vec<u8>, u64), files::Error>;
-
-/// Collects chunks into large writes: while one buffer is hashed and written, the other one fills.
-struct Batch<'a> {
-    job: &'a Download<'a>,
-    segment: &'a Segment,
-    /// The front of the blob hashes; `None` also while a flush holds the state.
-    hasher: Option<Hasher>,
-    /// Everything before this offset of the blob was taken from the stream.
-    at: u64,
-    buffer: Vec<u8>,
-    spare: Option<Vec<u8>>,
-    flushing: Option<BoxFuture<'static, Flushed>>,
-    marked: u64,
+/// What all connections of one blob share.
+pub(super) struct Wire<'a, S> {
+    pub source: &'a S,
+    pub job: &'a Download<'a>,
+    /// Wakes the front when a part has grown.
+    pub progress: Notify,
+    /// The shortest time to a first byte that was seen, in microseconds.
+    pub first_byte: AtomicU64,
 }
 
-impl<'a> Batch<'a> {
-    fn new(job: &'a Download<'a>, segment: &'a Segment, hasher: Option<Hasher>) -> Self {
-        Batch {
-            job,
-            segment,
-            hasher,
-            at: segment.start,
-            buffer: Vec::new(),
-            spare: None,
-            flushing: None,
-            marked: segment.start,
-        }
-    }
-
-    async fn push(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            if self.buffer.capacity() == 0 {
-                let left = usize::try_from(self.segment.end() - self.at).unwrap_or(BATCH);
-                self.buffer = self.spare.take().unwrap_or_else(|| Vec::with_capacity(left.min(BATCH)));
-            }
-            let taken = bytes.len().min(BATCH - self.buffer.len());
-            self.buffer.extend_from_slice(&bytes[..taken]);
-            self.at += taken as u64;
-            self.segment.received.store(self.at, Ordering::Relaxed);
-            bytes = &bytes[taken..];
-            if self.buffer.len() == BATCH {
-                self.flush().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the buffer to a blocking thread, after the one before has come back.
-    async fn flush(&mut self) -> Result<(), Error> {
-        self.settle().await?;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut hasher = self.hasher.take();
-        let file = self.job.file.clone();
-        let at = self.job.base + self.at - buffer.len() as u64;
-        self.flushing = Some(Box::pin(blocking(move || {
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&buffer);
-            }
-            file.write_all_at(&buffer, at)?;
-            let written = buffer.len() as u64;
-            buffer.clear();
-            Ok((hasher, buffer, written))
-        })));
-        Ok(())
-    }
-
-    /// Waits for the write that is under way.
-    async fn settle(&mut self) -> Result<(), Error> {
-        let Some(flushing) = self.flushing.take() else { return Ok(()) };
-        let (hasher, buffer, written) = flushing.await.map_err(|cause| Error::place(Side::Target, cause))?;
-        self.hasher = hasher;
-        self.spare = Some(buffer);
-        let total = self.segment.written.fetch_add(written, Ordering::Relaxed) + written;
-        (self.job.moved)(written);
-        if let Some(hasher) = &self.hasher
-            && total - self.marked >= MARK_EVERY
-        {
-            self.marked = total;
-            (self.job.mark)(total, hasher.clone().finish());
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Option<Hasher>, Error> {
-        if !self.buffer.is_empty() {
-            self.flush().await?;
-        }
-        self.settle().await?;
-        Ok(self.hasher)
-    }
+/// Tells how much another connection would find to do, if it would help.
+fn worth<S>(wire: &Wire<'_, S>, segments: &Segments) -> Option<u64> {
+    let (remaining, rate) = segments.largest(MIN_PART)?;
+    let near = Duration::from_micros(wire.first_byte.load(Ordering::Relaxed)) < NEAR;
+    let long = remaining / rate.max(1) > MIN_REMAINING.as_secs() && remaining > rate / 1000 * 250;
+    (long && (!near || rate < SLOW)).then_some(remaining)
 }
 
-/// How long to wait after failures without progress: a tenth of a second, doubled each time, at most ten seconds, spread
-/// by the digest so that many blobs do not come back at the same moment.
-pub(super) fn pause(digest: &Digest, failures: u32) -> Duration {
-    let spread = match digest {
-        Digest::Sha256([first, ..]) | Digest::Sha512([first, ..]) => u64::from(*first),
-    };
-    let base = 100u64 << failures.saturating_sub(1).min(7);
-    Duration::from_millis((base * (256 + spread) / 384).min(10_000))
+/// Hashes the blob from `at` to its end: fetches what nobody else fetches, and follows behind those who do.
+async fn front<S: Source>(
+    wire: &Wire<'_, S>,
+    segments: &Segments,
+    mut at: u64,
+    mut hasher: Hasher,
+) -> Result<Digest, Error> {
+    let mut marked = at;
+    while let Some(segment) = segments.starting_at(at) {
+        if segment.claim() {
+            let fetched = fetch(wire, &segment, Some(hasher)).await?;
+            at = segment.end();
+            hasher = match fetched {
+                Some(hasher) => hasher,
+                None => read_back(wire.job, 0..at, wire.job.blob.digest.algorithm().hasher()).await?,
+            };
+            marked = at;
+            continue;
+        }
+        while at < segment.end() {
+            let written = segment.written();
+            if written <= at {
+                wire.progress.notified().await;
+                continue;
+            }
+            let to = written.min(at + 4 * BATCH as u64);
+            hasher = read_back(wire.job, at..to, hasher).await?;
+            at = to;
+            if at - marked >= MARK_EVERY {
+                marked = at;
+                (wire.job.mark)(Mark::Prefix(at, hasher.clone().finish()));
+            }
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Hashes a range that another connection wrote, while it is still in the page cache.
+async fn read_back(job: &Download<'_>, range: Range<u64>, mut hasher: Hasher) -> Result<Hasher, Error> {
+    let (file, base) = (job.file.clone(), job.base);
+    blocking(move || {
+        let mut buffer = vec![0; BATCH];
+        let mut at = range.start;
+        while at < range.end {
+            let n = usize::try_from(range.end - at).unwrap_or(BATCH).min(BATCH);
+            file.read_exact_at(&mut buffer[..n], base + at)?;
+            hasher.update(&buffer[..n]);
+            at += n as u64;
+        }
+        Ok::<_, files::Error>(hasher)
+    })
+    .await
+    .map_err(|cause| Error::place(Side::Target, cause))
 }

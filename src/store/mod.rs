@@ -18,6 +18,7 @@
 mod copy;
 mod download;
 mod memory;
+mod segment;
 mod slots;
 mod walk;
 
@@ -32,7 +33,7 @@ use crate::{
 };
 
 pub use copy::{Copied, copy, largest_first};
-pub use download::{Download, Prefix, download};
+pub use download::{Download, Mark, Resume, download};
 pub use memory::Memory;
 pub use slots::{Slot, Slots};
 pub use walk::{Graph, MAX_DEPTH, MAX_NODES, Node, Policy, read_manifest, walk};

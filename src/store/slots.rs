@@ -1,8 +1,11 @@
 //! How many transfers run at the same time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,7 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Slots {
     free: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    bids: Arc<Mutex<HashMap<u64, u64>>>,
     total: usize,
+}
+
+/// One transfer's wish for further connections; dropping it withdraws the wish.
+#[derive(Debug)]
+pub(super) struct Bid {
+    slots: Slots,
+    id: u64,
 }
 
 /// Holds one connection until it is dropped.
@@ -37,7 +48,7 @@ impl Slots {
     /// Makes `total` slots, at least one.
     pub fn new(total: usize) -> Self {
         let total = total.clamp(1, 1024);
-        Slots { free: Arc::new(Semaphore::new(total)), waiting: Arc::default(), total }
+        Slots { free: Arc::new(Semaphore::new(total)), waiting: Arc::default(), bids: Arc::default(), total }
     }
 
     /// Returns how many slots there are.
@@ -54,6 +65,16 @@ impl Slots {
         Some(Slot { _permit: permit })
     }
 
+    /// Announces a transfer that could use several connections.
+    pub(super) fn bid(&self) -> Bid {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Bid { slots: self.clone(), id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    fn bids(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.bids.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     pub(super) fn queue(&self, leaves: usize) -> Queue {
         self.waiting.fetch_add(leaves, Ordering::Relaxed);
         Queue { slots: self.clone(), left: AtomicUsize::new(leaves) }
@@ -63,6 +84,27 @@ impl Slots {
 impl Default for Slots {
     fn default() -> Self {
         Slots::new(Self::DEFAULT)
+    }
+}
+
+impl Bid {
+    /// Takes an idle slot for `remaining` bytes, unless a leaf waits for one or another transfer has more than twice as
+    /// much before it: what finishes last is what counts.
+    pub(super) fn spare(&self, remaining: u64) -> Option<Slot> {
+        let mut bids = self.slots.bids();
+        bids.insert(self.id, remaining);
+        let largest = bids.values().max().copied().unwrap_or_default();
+        if remaining < largest / 2 {
+            return None;
+        }
+        drop(bids);
+        self.slots.spare()
+    }
+}
+
+impl Drop for Bid {
+    fn drop(&mut self) {
+        self.slots.bids().remove(&self.id);
     }
 }
 

@@ -12,7 +12,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indexmap::IndexMap;
 
-use super::{Error, Source, download};
+use super::{
+    Error, Source,
+    segment::{MAX_FAILURES, pause},
+};
 use crate::{
     error::{Classify, Side},
     oci::{Descriptor, Digest, Manifest, ManifestError, ManifestKind, Platform, annotation},
@@ -321,13 +324,13 @@ pub async fn read_manifest<S: Source>(source: &S, descriptor: &Descriptor) -> Re
             Ok(bytes)
         });
         match once {
-            Err(error) if error.kind().is_transient() && source.is_remote() && failures < download::MAX_FAILURES => {
+            Err(error) if error.kind().is_transient() && source.is_remote() && failures < MAX_FAILURES => {
                 failures += 1;
-                tokio::time::sleep(download::pause(&descriptor.digest, failures)).await;
+                tokio::time::sleep(pause(&descriptor.digest, failures)).await;
             }
             // Wrong bytes are asked for once more, in case a proxy damaged them.
             Err(Error::Corrupt { .. } | Error::Size { .. }) if source.is_remote() && failures == 0 => {
-                failures = download::MAX_FAILURES;
+                failures = MAX_FAILURES;
             }
             other => return other,
         }

@@ -240,7 +240,8 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     if documents.len() != 1 {
         return Err(Error::new(Mark::START, Problem::Documents(documents.len())));
     }
-    let options = serde_yaml::options! { strict_booleans: true, emit_comments: false, with_snippet: false };
+    let options =
+        serde_yaml::options! { strict_booleans: true, emit_comments: false, with_snippet: false, budget: None };
     serde_yaml::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map_or(Mark::START, |at| Mark {
             line: u32::try_from(at.line()).unwrap_or(u32::MAX).max(1),

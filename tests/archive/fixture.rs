@@ -234,3 +234,53 @@ impl<S: Source> Source for Faulty<'_, S> {
         true
     }
 }
+
+/// A source that is far away: each stream starts late and is slow, and may break.
+pub struct Far<'a, S> {
+    pub inner: &'a S,
+    /// How long until the first byte.
+    pub first: std::time::Duration,
+    /// How long each chunk of 256 KiB takes.
+    pub chunk: std::time::Duration,
+    /// Every stream with this number (from 1) or a multiple of it breaks after 3 MB; 0 for none.
+    pub breaks: u64,
+    pub opened: AtomicU64,
+    pub served: Arc<AtomicU64>,
+}
+
+impl<'a, S> Far<'a, S> {
+    pub fn new(inner: &'a S, breaks: u64) -> Self {
+        let ms = std::time::Duration::from_millis;
+        Far { inner, first: ms(20), chunk: ms(5), breaks, opened: 0.into(), served: Arc::default() }
+    }
+}
+
+impl<S: Source> Source for Far<'_, S> {
+    async fn open(&self, blob: &Descriptor, from: u64, to: u64) -> Result<Reader, store::Error> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::time::sleep(self.first).await;
+        let whole: Vec<_> = self.inner.open(blob, from, to).await?.collect().await;
+        let whole = whole.into_iter().map(|chunk| chunk.unwrap()).next().unwrap();
+        let breaks = self.breaks > 0 && number.is_multiple_of(self.breaks) && whole.len() > 3_000_000;
+        let usable = if breaks { whole.slice(..3_000_000) } else { whole };
+        let (chunk, served) = (self.chunk, self.served.clone());
+        let chunks: Vec<Bytes> = (0..usable.len())
+            .step_by(256 << 10)
+            .map(|at| usable.slice(at..usable.len().min(at + (256 << 10))))
+            .collect();
+        let paced = stream::iter(chunks).then(move |bytes| {
+            let served = served.clone();
+            async move {
+                tokio::time::sleep(chunk).await;
+                served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(bytes)
+            }
+        });
+        let end = stream::iter(breaks.then(|| Err(store::Error::place(Side::Source, Reset))));
+        Ok(paced.chain(end).boxed())
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+}

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each capability uses its part")]
 
 pub mod certificates;
+pub mod faults;
+pub mod faulty;
 pub mod memory;
 pub mod pull;
 pub mod referees;
 pub mod registry;
 pub mod stock;
+pub mod tokens;
 pub mod wire;

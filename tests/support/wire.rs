@@ -84,6 +84,11 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
 
 /// Makes a request; `Content-Length` is added when there is a body or the method wants one.
 pub fn request(addr: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    Answer::parse(&exchange(addr, method, target, headers, body))
+}
+
+/// Makes a request and returns every byte that comes back before the connection ends.
+pub fn exchange(addr: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut stream = connect(addr);
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -98,5 +103,5 @@ pub fn request(addr: SocketAddr, method: &str, target: &str, headers: &[(&str, &
     let _ = stream.write_all(body);
     let mut raw = Vec::new();
     let _ = stream.read_to_end(&mut raw);
-    Answer::parse(&raw)
+    raw
 }

@@ -1,0 +1,210 @@
+//! `bundle load`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{
+    Context, Failure, OutputError,
+    args::{Access, Login, Output, Trust},
+    env, ui,
+    ui::Ui,
+};
+use crate::{
+    archive::{Archive, Unverified, admit},
+    error::{Classify, Diagnostic, Kind, Side},
+    event::Event,
+    load::{Job, Layout, LoadPlan, Target, plan, push, receipt},
+    registry::Registries,
+    store::Slots,
+    trust::{ExpiryPolicy, FreshnessPolicy, Verdict, freshness},
+};
+
+/// Verify an archive and push everything in it into a registry.
+///
+/// Blobs that the registry has are skipped; tags are written last, when every digest has answered. An interrupted load is
+/// continued by the same command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The archive.
+    file: PathBuf,
+    /// Where to: HOST[:PORT][/PREFIX].
+    #[arg(long, value_name = "TARGET")]
+    to: Target,
+    /// Show what would be pushed where; push nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Names in the target: source (host and full path), host, flat, or depth=N path components.
+    #[arg(long, value_name = "LAYOUT", default_value = "source")]
+    layout: Layout,
+    /// For registries that refuse an index of which they hold only some platforms: push an index of just those.
+    #[arg(long)]
+    derive_index: bool,
+    /// What to do with an archive that has expired: enforce, warn or ignore.
+    #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = expiry)]
+    expiry: ExpiryPolicy,
+    /// Load an older archive than the one loaded last; needs --reason.
+    #[arg(long, requires = "reason")]
+    allow_rollback: bool,
+    /// Why an older archive is loaded; kept in the receipt.
+    #[arg(long, value_name = "TEXT", requires = "allow_rollback")]
+    reason: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
+    login: Login,
+    #[command(flatten)]
+    access: Access,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+fn expiry(text: &str) -> Result<ExpiryPolicy, String> {
+    match text {
+        "enforce" => Ok(ExpiryPolicy::Enforce),
+        "warn" => Ok(ExpiryPolicy::Warn),
+        "ignore" => Ok(ExpiryPolicy::Ignore),
+        _ => Err("expected enforce, warn or ignore".to_owned()),
+    }
+}
+
+/// Time on this machine's clock cannot be expressed.
+#[derive(Debug, thiserror::Error)]
+#[error("this machine's clock shows a time that cannot be: set it")]
+struct Clock;
+
+impl Classify for Clock {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+}
+
+impl Args {
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let policy = self.trust.policy()?;
+        if policy.is_none() {
+            let text = "nothing says who made this archive: --insecure-skip-verify";
+            context.observer.on(&Event::Noted(Diagnostic::warning("unverified", text)));
+        }
+        let (archive, verdict) = admit(Unverified::open(&self.file)?, policy.as_ref())?;
+        let credentials = self.login.credentials(&self.to.host)?;
+        let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
+        let planned = plan(&archive, self.to.clone(), self.layout).await?;
+        if self.dry_run {
+            return self.show_plan(&archive, verdict.as_ref(), &planned);
+        }
+        let state = env::state_dir();
+        let records = registries.repository(&self.to.host, &planned.state, Side::Target);
+        let target = self.to.to_string();
+        let name = &archive.inventory().name;
+        let last = receipt::last_loaded(&records, &target, state.as_deref(), name, policy.as_ref()).await?;
+        let now = env::now();
+        let moment = i64::try_from(now).ok().and_then(|now| jiff::Timestamp::from_second(now).ok()).ok_or(Clock)?;
+        let rules =
+            FreshnessPolicy { expiry: self.expiry, allow_rollback: self.allow_rollback, ..FreshnessPolicy::default() };
+        for warning in freshness(&receipt::facts(&archive), last.as_ref(), moment, &rules)? {
+            context.observer.on(&Event::Noted(warning));
+        }
+        let job = Job {
+            archive: &archive,
+            plan: &planned,
+            signatures: verdict.as_ref().map(Verdict::sets).unwrap_or_default(),
+            registries: &registries,
+            derive_index: self.derive_index,
+            slots: Slots::new(usize::from(self.access.concurrency)),
+            observer: context.observer.clone(),
+        };
+        let loaded = push(&job).await?;
+        let record = receipt::Record {
+            remote: &records,
+            target: &target,
+            state: state.as_deref(),
+            previous: last.as_ref(),
+            now,
+            rollback_reason: self.reason.clone(),
+        };
+        let receipt = receipt::write(record, &archive, &loaded).await?;
+        let report = json!({"receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
+            "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
+        Ui { format: self.output.format }
+            .print(&report, || {
+                let mut text = ui::table(
+                    &["image", "digest"],
+                    loaded.images.iter().map(|image| {
+                        let tags: Vec<&str> = image.tags.iter().map(crate::oci::Tag::as_str).collect();
+                        let tags = if tags.is_empty() { String::new() } else { format!(":{}", tags.join(",")) };
+                        vec![format!("{}{tags}", image.target), image.digest.short()]
+                    }),
+                );
+                for set in &planned.files {
+                    text.push_str(&format!(
+                        "{}/{}:{}  {}\n",
+                        self.to.host,
+                        set.repository,
+                        set.tag,
+                        set.digest.short()
+                    ));
+                }
+                text.push_str(&format!(
+                    "\nloaded {} {} into {target}: {} pushed ({}), {} there already ({})\n",
+                    receipt.name,
+                    receipt.version,
+                    ui::count(loaded.pushed_blobs as usize, "blob"),
+                    ui::size(loaded.pushed_bytes),
+                    ui::count(loaded.kept_blobs as usize, "blob"),
+                    ui::size(loaded.kept_bytes),
+                ));
+                text
+            })
+            .map_err(OutputError)?;
+        Ok(())
+    }
+
+    fn show_plan(&self, archive: &Archive, verdict: Option<&Verdict>, planned: &LoadPlan) -> Result<(), Failure> {
+        let inventory = archive.inventory();
+        let signers: Vec<String> =
+            verdict.iter().flat_map(|verdict| verdict.signers()).map(|key| key.fingerprint()).collect();
+        let report = json!({
+            "dryRun": true, "bundle": inventory.name, "version": inventory.version, "sequence": inventory.sequence, "signers": signers,
+            "target": planned.target.to_string(), "layout": planned.layout.to_string(), "images": planned.images, "files": planned.files,
+        });
+        Ui { format: self.output.format }
+            .print(&report, || {
+                let mut text = ui::table(
+                    &["source", "becomes", "size", "note"],
+                    planned.images.iter().flat_map(|image| {
+                        let note = if image.sparse { "some platforms only" } else { "" };
+                        let name = format!("{}/{}", planned.target.host, image.repository);
+                        let rows: Vec<(String, String)> = match image.tags.is_empty() {
+                            true => vec![(
+                                format!("{}@{}", image.source, image.digest.short()),
+                                format!("{name}@{}", image.digest.short()),
+                            )],
+                            false => image
+                                .tags
+                                .iter()
+                                .map(|tag| (format!("{}:{tag}", image.source), format!("{name}:{tag}")))
+                                .collect(),
+                        };
+                        rows.into_iter()
+                            .map(move |(source, target)| vec![source, target, ui::size(image.size), note.to_owned()])
+                    }),
+                );
+                for set in &planned.files {
+                    text.push_str(&format!(
+                        "files {}: {}, {} -> {}/{}:{}\n",
+                        set.name,
+                        ui::count(set.files, "file"),
+                        ui::size(set.size),
+                        planned.target.host,
+                        set.repository,
+                        set.tag
+                    ));
+                }
+                text.push_str("\nnothing was pushed (--dry-run)\n");
+                text
+            })
+            .map_err(OutputError)?;
+        Ok(())
+    }
+}

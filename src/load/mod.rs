@@ -1,0 +1,110 @@
+//! Archive → registry: what goes where, blobs first, manifests children first, signatures, tags last, receipt.
+//!
+//! ```text
+//!  Archive ─ plan ─→ LoadPlan ─ blobs ─ manifests ─ companions ─ signatures ─ tags ─ check ─→ receipt
+//! ```
+//!
+//! | file | owns |
+//! |---|---|
+//! | `rename.rs` | names in the enclave: pure, with collision detection |
+//! | `plan.rs` | what a load will do; a value that `--dry-run` prints |
+//! | `push.rs` | doing it |
+//! | `artifact.rs` | files as OCI artifacts that stock `oras` unpacks |
+//! | `receipt.rs` | what was done, kept in the registry and on this machine |
+//!
+//! # Invariants
+//! - Only an admitted archive reaches this code.
+//! - No tag is written before everything that it needs is in the registry and every digest has answered.
+//! - Loading twice changes nothing the second time; a load that was interrupted is continued by the same call.
+//!
+//! # Failure
+//! [`Error`] says which side failed. Images that a registry refuses are all named in one run.
+
+mod artifact;
+mod plan;
+mod push;
+pub mod receipt;
+mod rename;
+
+pub use plan::{FileSet, ImagePlan, LoadPlan, plan};
+pub use push::{Job, Loaded, push};
+pub use rename::{Layout, LayoutError, RenameError, Renamer, Target};
+
+use crate::{
+    archive,
+    error::{Classify, Diagnostic, Kind, Side},
+    files, registry, store, trust,
+};
+
+/// Says why a load failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The archive is damaged or cannot be read.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// The archive is not trusted, or not one to load now.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
+    /// A name has no place in the target.
+    #[error(transparent)]
+    Rename(#[from] RenameError),
+    /// Content could not be read or moved.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A file on this machine could not be read or written.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// The registry refuses indexes of which it does not hold every entry.
+    #[error("the registry refuses {} because it does not hold all the platforms that their indexes name; no tag was written", counted(.0.len()))]
+    SparseRefused(Vec<Diagnostic>),
+    /// Something that was pushed does not answer.
+    #[error("{} not answer after the push", .0.len())]
+    Unanswered(Vec<Diagnostic>),
+    /// The record of the last load cannot be read.
+    #[error("the record of the last load in {place} cannot be read: {why}")]
+    Record {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn counted(number: usize) -> String {
+    if number == 1 { "an image".to_owned() } else { format!("{number} images") }
+}
+
+impl Classify for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Error::Archive(cause) => cause.kind(),
+            Error::Trust(cause) => cause.kind(),
+            Error::Record { .. } => Kind::Untrusted,
+            Error::Rename(cause) => cause.kind(),
+            Error::Store(cause) => cause.kind(),
+            Error::Registry(cause) => cause.kind(),
+            Error::File(cause) => cause.kind(),
+            Error::SparseRefused(_) => Kind::Answer,
+            Error::Unanswered(_) => Kind::Incomplete,
+        }
+    }
+
+    fn side(&self) -> Option<Side> {
+        match self {
+            Error::Archive(_) => Some(Side::Source),
+            Error::Store(cause) => cause.side(),
+            Error::Registry(_) | Error::SparseRefused(_) | Error::Unanswered(_) => Some(Side::Target),
+            _ => None,
+        }
+    }
+
+    fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Error::SparseRefused(diagnostics) | Error::Unanswered(diagnostics) => diagnostics,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What changed between two locks.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use super::{Lock, LockedFile, LockedImage};
+use crate::oci::Digest;
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// What it is about: an image, a file, or the bundle itself.
+    pub what: String,
+    /// How it differs.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// How something differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "camelCase")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It is pinned to something else.
+    Moved {
+        /// The digest before.
+        from: Digest,
+        /// The digest now.
+        to: Digest,
+    },
+    /// It is there for other reasons, or comes from elsewhere.
+    Reasons,
+    /// Its content differs.
+    Content,
+    /// A property of the whole differs.
+    Value {
+        /// Its value before.
+        from: String,
+        /// Its value now.
+        to: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.change {
+            Change::Added => write!(f, "{} is new", self.what),
+            Change::Removed => write!(f, "{} is gone", self.what),
+            Change::Moved { from, to } => write!(f, "{} moved from {} to {}", self.what, from.short(), to.short()),
+            Change::Reasons => write!(f, "{} is there for other reasons", self.what),
+            Change::Content => write!(f, "{} has other content", self.what),
+            Change::Value { from, to } => write!(f, "{} was {from} and is {to}", self.what),
+        }
+    }
+}
+
+impl Lock {
+    /// Returns what differs in `self` against `before`; the sequence and the lines in reasons do not count.
+    pub fn compare(&self, before: &Lock) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut value = |what: &str, from: String, to: String| {
+            if from != to {
+                found.push(Difference { what: what.to_owned(), change: Change::Value { from, to } });
+            }
+        };
+        let platforms = |lock: &Lock| lock.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        value("the name", before.name.clone(), self.name.clone());
+        value("the version", before.version.clone(), self.version.clone());
+        value("platforms", platforms(before), platforms(self));
+        let old: BTreeMap<_, &LockedImage> = before.images.iter().map(|image| (&image.image, image)).collect();
+        let new: BTreeMap<_, &LockedImage> = self.images.iter().map(|image| (&image.image, image)).collect();
+        for (name, image) in &new {
+            let change = match old.get(name) {
+                None => Change::Added,
+                Some(before) if before.digest != image.digest => {
+                    Change::Moved { from: before.digest, to: image.digest }
+                }
+                Some(before) if !same_reasons(before, image) => Change::Reasons,
+                Some(_) => continue,
+            };
+            found.push(Difference { what: name.to_string(), change });
+        }
+        found.extend(
+            old.keys()
+                .filter(|name| !new.contains_key(*name))
+                .map(|name| Difference { what: name.to_string(), change: Change::Removed }),
+        );
+        let old: BTreeMap<_, &LockedFile> = before.files.iter().map(|file| (&file.name, file)).collect();
+        let new: BTreeMap<_, &LockedFile> = self.files.iter().map(|file| (&file.name, file)).collect();
+        for (name, file) in &new {
+            let change = match old.get(name) {
+                None => Change::Added,
+                Some(before) if before != file => Change::Content,
+                Some(_) => continue,
+            };
+            found.push(Difference { what: format!("the file {name}"), change });
+        }
+        found.extend(
+            old.keys()
+                .filter(|name| !new.contains_key(*name))
+                .map(|name| Difference { what: format!("the file {name}"), change: Change::Removed }),
+        );
+        found
+    }
+}
+
+fn same_reasons(a: &LockedImage, b: &LockedImage) -> bool {
+    let reasons = |image: &LockedImage| {
+        let mut reasons: Vec<_> = image.because.iter().map(|reason| reason.without_lines()).collect();
+        reasons.sort();
+        reasons.dedup();
+        reasons
+    };
+    a.from == b.from && a.archive == b.archive && reasons(a) == reasons(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{image, lock};
+
+    #[test]
+    fn every_difference_is_said_in_words() {
+        let before = lock(vec![image("a.io/a:1", 1), image("b.io/b:1", 2), image("d.io/d:1", 4)]);
+        let mut after = lock(vec![image("a.io/a:1", 9), image("c.io/c:1", 3), image("d.io/d:1", 4)]);
+        after.version = "2".into();
+        after.images[2].because[0].written = "other".into();
+        after.files.clear();
+        let said: Vec<String> = after.compare(&before).iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 6, "{said:?}");
+        assert_eq!(said[0], "the version was 1.10 and is 2");
+        assert!(said[1].starts_with("a.io/a:1 moved from "));
+        assert_eq!(
+            &said[2..],
+            [
+                "c.io/c:1 is new",
+                "d.io/d:1 is there for other reasons",
+                "b.io/b:1 is gone",
+                "the file dashboards is gone"
+            ]
+        );
+        assert!(before.compare(&before).is_empty());
+    }
+}

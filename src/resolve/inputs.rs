@@ -1,0 +1,224 @@
+//! Reading manifests and files of a spec.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::Job;
+use crate::{
+    discover::{self, Findings, Step},
+    error::{Classify, Diagnostic, Kind},
+    files::{self, Limits},
+    kube::{self, object::is_manifest_file},
+    lock::{LockedFile, Member},
+    net,
+    oci::Digest,
+    spec::{Entry, FileSource, ManifestSource},
+    tree::RelPath,
+};
+
+/// Mistakes with their kinds.
+type Failures = Vec<(Kind, Diagnostic)>;
+
+/// The largest manifest file: ten times the largest file of CRDs in the wild.
+const MAX_MANIFEST: u64 = 64 << 20;
+
+/// The largest file that is fetched from an address.
+const MAX_FETCHED: usize = 1 << 30;
+
+/// How much of a local file is hashed at once.
+const READ: u64 = 1 << 20;
+
+/// Reads every entry of `manifests` and finds the images in it, in the order of the spec.
+pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findings, Failures>)> {
+    stream::iter(&job.spec.manifests)
+        .map(async |manifest| {
+            let found = match &manifest.source {
+                ManifestSource::Path(path) => local(job.folder, path, &manifest.entry),
+                ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
+                    .await
+                    .and_then(|bytes| documents(&[Text::of(url, url, bytes)])),
+                // Refused before, by its label.
+                ManifestSource::Kustomize(_) => Ok(Findings::default()),
+            };
+            (&manifest.entry, found)
+        })
+        .buffered(job.jobs.max(1))
+        .collect()
+        .await
+}
+
+fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Findings, Failures> {
+    let failed = |error: files::Error| {
+        vec![(error.kind(), Diagnostic::error("manifest", format!("{}: {error}", entry.label)).at(entry.at.clone()))]
+    };
+    let place = folder.join(path);
+    if !files::is_folder(&place) {
+        let bytes = files::read_limited(&place, MAX_MANIFEST).map_err(failed)?;
+        return documents(&[Text::of(&shown(folder, path), path, bytes)]);
+    }
+    let limits = Limits { file_bytes: MAX_MANIFEST, ..Limits::default() };
+    let tree = files::read_tree(&place, &limits, &|path, is_folder| is_folder || is_manifest_file(path.name()))
+        .map_err(failed)?;
+    let texts: Vec<Text> = tree
+        .iter()
+        .filter(|(path, _)| is_manifest_file(path.name()))
+        .map(|(inner, bytes)| {
+            let path = format!("{}/{inner}", path.trim_end_matches('/'));
+            Text::of(&shown(folder, &path), &path, bytes.clone())
+        })
+        .collect();
+    if texts.is_empty() {
+        let text = format!("{}: no .yaml, .yml or .json file in {}", entry.label, place.display());
+        return Err(vec![(Kind::Usage, Diagnostic::error("no-manifests", text).at(entry.at.clone()))]);
+    }
+    documents(&texts)
+}
+
+/// Writes a path as the user can open it: with the folder of the spec in front, unless that is the current one.
+fn shown(folder: &Path, path: &str) -> String {
+    let joined = folder.join(path);
+    let text = joined.to_string_lossy();
+    text.strip_prefix("./").unwrap_or(&text).to_owned()
+}
+
+/// One text of manifests.
+struct Text {
+    /// How mistakes name it: so that the user can open it from here.
+    shown: String,
+    /// How the lock names it: relative to the spec, so that the lock is the same wherever it is made.
+    path: String,
+    bytes: Bytes,
+}
+
+impl Text {
+    fn of(shown: &str, path: &str, bytes: Bytes) -> Text {
+        let path = path.strip_prefix("./").unwrap_or(path);
+        Text { shown: shown.to_owned(), path: path.to_owned(), bytes }
+    }
+}
+
+fn documents(texts: &[Text]) -> Result<Findings, Failures> {
+    let mut all = Findings::default();
+    let mut failures = Failures::new();
+    for Text { shown: name, path, bytes } in texts {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            failures.push((Kind::Usage, Diagnostic::error("not-text", format!("{name} is not UTF-8 text"))));
+            continue;
+        };
+        match kube::object::objects(name, text) {
+            Ok(objects) => {
+                let mut found = discover::find(&objects);
+                for step in found.findings.iter_mut().flat_map(|finding| &mut finding.provenance) {
+                    if let Step::File { file, .. } = step {
+                        file.clone_from(path);
+                    }
+                }
+                all.findings.extend(found.findings);
+                all.diagnostics.extend(found.diagnostics);
+            }
+            Err(mistakes) => failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(all);
+    }
+    // Mistakes of the documents that do parse are shown in the same run.
+    failures.extend(all.diagnostics.into_iter().map(|diagnostic| (Kind::Usage, diagnostic)));
+    Err(failures)
+}
+
+async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {
+    let failed = |kind, text: String| {
+        vec![(kind, Diagnostic::error("fetch", format!("{}: {text}", entry.label)).at(entry.at.clone()))]
+    };
+    let parsed = url.parse::<net::Url>().map_err(|error| failed(Kind::Usage, format!("{url}: {error}")))?;
+    let response = job
+        .registries
+        .client()
+        .send(net::Request::get(parsed))
+        .await
+        .map_err(|error| failed(error.kind(), error.to_string()))?;
+    match response.status() {
+        200 => {}
+        status @ (401 | 403 | 404 | 410) => return Err(failed(Kind::NotFound, format!("{url} answers {status}"))),
+        status => return Err(failed(Kind::Unavailable, format!("{url} answers {status}"))),
+    }
+    let bytes = response.bytes(MAX_FETCHED).await.map_err(|error| failed(error.kind(), error.to_string()))?;
+    let actual = expected.same_algorithm(&bytes);
+    if actual != expected {
+        let text = format!("{url} has the digest {actual}, and the spec says {expected}");
+        return Err(failed(Kind::Corrupt, text));
+    }
+    Ok(bytes)
+}
+
+/// Hashes every file of the spec.
+pub(super) async fn files(job: &Job<'_>) -> Result<Vec<LockedFile>, Failures> {
+    let results: Vec<Result<LockedFile, Failures>> = stream::iter(&job.spec.files)
+        .map(async |file| {
+            let locked = |path, url, members| LockedFile {
+                name: file.name.to_string(),
+                path,
+                url,
+                entry: file.entry.label.clone(),
+                members,
+            };
+            match &file.source {
+                FileSource::Path(path) => {
+                    let (place, label, at) = (job.folder.join(path), file.entry.label.clone(), file.entry.at.clone());
+                    let members = files::blocking(move || hash_all(&place)).await.map_err(|error| {
+                        vec![(error.kind(), Diagnostic::error("file", format!("{label}: {error}")).at(at))]
+                    })?;
+                    Ok(locked(Some(path.clone()), None, members))
+                }
+                FileSource::Url { url, sha256 } => {
+                    let bytes = fetch(job, url, *sha256, &file.entry).await?;
+                    let name =
+                        url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+                    let path: RelPath = name.parse().unwrap_or_else(|_| file.name.clone());
+                    let member = Member { path, digest: *sha256, size: bytes.len() as u64 };
+                    Ok(locked(None, Some(url.clone()), vec![member]))
+                }
+            }
+        })
+        .buffered(job.jobs.max(1))
+        .collect()
+        .await;
+    let mut found = Vec::with_capacity(results.len());
+    let mut failures = Failures::new();
+    for result in results {
+        match result {
+            Ok(file) => found.push(file),
+            Err(mistakes) => failures.extend(mistakes),
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    if failures.is_empty() { Ok(found) } else { Err(failures) }
+}
+
+fn hash_all(place: &Path) -> Result<Vec<Member>, files::Error> {
+    if files::is_folder(place) {
+        let paths = files::walk_files(place)?;
+        return paths.into_iter().map(|path| hash(&place.join(path.as_str()), path)).collect();
+    }
+    let name = place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = name.parse().map_err(|cause| files::Error::Name { path: place.to_owned(), cause })?;
+    Ok(vec![hash(place, path)?])
+}
+
+fn hash(place: &Path, path: RelPath) -> Result<Member, files::Error> {
+    let file = files::Positional::open(place)?;
+    let size = file.len()?;
+    let mut hasher = crate::oci::Algorithm::Sha256.hasher();
+    let mut buffer = vec![0; usize::try_from(READ.min(size)).unwrap_or(0)];
+    let mut at = 0;
+    while at < size {
+        let length = usize::try_from(READ.min(size - at)).unwrap_or(0);
+        file.read_exact_at(&mut buffer[..length], at)?;
+        hasher.update(&buffer[..length]);
+        at += length as u64;
+    }
+    Ok(Member { path, digest: hasher.finish(), size })
+}
