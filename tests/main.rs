@@ -10,7 +10,9 @@
 
 mod access;
 mod archive;
+mod cli_archive;
 mod discover;
+mod docs;
 mod layers;
 mod local_images;
 mod serve;

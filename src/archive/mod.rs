@@ -17,6 +17,7 @@
 //! | `journal.rs` | hints that let a killed `create` go on |
 //! | `writer.rs` | [`Writer`]: blobs in parallel straight to their final offset |
 //! | `reader.rs` | [`Unverified`] and [`Archive`]: only what was admitted serves bytes |
+//! | `artifact.rs` | [`FileArtifact`]: files as artifacts of a registry |
 //! | `signed.rs` | what the signatures must cover |
 //! | `admission.rs` | [`admit`]: from a file to a trusted archive |
 //! | `verify.rs` | hashes everything and names all that is damaged |
@@ -33,6 +34,7 @@
 //! [`Error`]: damage names the entry, a newer format names the features that are missing here.
 
 mod admission;
+mod artifact;
 mod error;
 mod header;
 mod index;
@@ -48,6 +50,7 @@ mod verify;
 mod writer;
 
 pub use admission::{AdmissionError, admit};
+pub use artifact::FileArtifact;
 pub use error::{Error, Fault};
 pub use inventory::{
     Attachment, Entry, FORMAT, Features, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Role,

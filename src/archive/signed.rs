@@ -28,8 +28,8 @@ impl Inventory {
         signed.collect()
     }
 
-    /// Returns the image whose names count for this one.
-    fn namesake<'a>(&'a self, image: &'a Image) -> &'a Image {
+    /// Returns the image whose names count for this one: itself, or the one that its index was made from.
+    pub fn namesake<'a>(&'a self, image: &'a Image) -> &'a Image {
         let original = image.derived_from.and_then(|from| self.images.iter().find(|other| other.digest == from));
         original.unwrap_or(image)
     }

@@ -109,11 +109,14 @@ impl Archive {
         let inventory = self.inventory();
         // Entries start with the two control files.
         let images = inventory.entries.get(blob + 2).map(|entry| entry.images.as_slice()).unwrap_or_default();
-        images
+        let mut names: Vec<String> = images
             .iter()
-            .filter_map(|at| inventory.images.get(*at as usize)?.references.first())
+            .filter_map(|at| inventory.namesake(inventory.images.get(*at as usize)?).references.first())
             .map(ToString::to_string)
-            .collect()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }
 

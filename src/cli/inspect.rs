@@ -145,18 +145,14 @@ fn contents(archive: &Archive, signers: Signers) -> Contents<'_> {
 /// image to people, so the two share nothing.
 fn sizes(inventory: &Inventory) -> (Vec<ImageRow<'_>>, Totals) {
     let mut rows: Vec<ImageRow<'_>> = inventory.images.iter().map(row).collect();
-    let original = |position: usize| {
-        let from = inventory.images.get(position)?.derived_from;
-        from.and_then(|from| inventory.images.iter().position(|image| image.digest == from)).or(Some(position))
-    };
-    let originals: Vec<usize> = (0..inventory.images.len()).map(|at| original(at).unwrap_or(at)).collect();
+    let originals: Vec<Digest> = inventory.images.iter().map(|image| inventory.namesake(image).digest).collect();
     let mut totals = Totals {
         images: inventory.images.iter().filter(|image| image.derived_from.is_none()).count(),
         files: inventory.files.len(),
         ..Totals::default()
     };
     for entry in &inventory.entries {
-        let users: BTreeSet<usize> =
+        let users: BTreeSet<Digest> =
             entry.images.iter().filter_map(|at| originals.get(*at as usize).copied()).collect();
         let shared = if users.len() > 1 { entry.size } else { 0 };
         if !users.is_empty() {

@@ -25,6 +25,7 @@ pub mod reference;
 mod report;
 mod resolve;
 mod schema;
+mod serve;
 mod ui;
 mod verify;
 mod why;
@@ -60,6 +61,7 @@ enum Command {
     Inspect(inspect::Args),
     Why(why::Args),
     Load(load::Args),
+    Serve(serve::Args),
     Keygen(keygen::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -101,7 +103,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return ExitCode::from(report::failure(&OutputError(error), false)),
     };
+    let serves = matches!(cli.command, Command::Serve(_));
     let code = runtime.block_on(async {
+        // A registry stops by itself, when the requests under way are answered.
+        if serves {
+            return run(cli).await;
+        }
         tokio::select! {
             code = run(cli) => code,
             _ = tokio::signal::ctrl_c() => INTERRUPTED,
@@ -123,6 +130,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Inspect(args) => args.run(&context).await,
         Command::Why(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
+        Command::Serve(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
@@ -142,6 +150,7 @@ impl Command {
             Command::Inspect(args) => args.output.format,
             Command::Why(args) => args.output.format,
             Command::Load(args) => args.output.format,
+            Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
             Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };

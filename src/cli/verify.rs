@@ -144,10 +144,12 @@ fn text(report: &Report) -> String {
         format!("{what}: {} entries, {} in {time}, {rate}", report.entries, ui::size(report.bytes)),
     ]);
     let mut text = ui::table(&["what", "value"], rows.into_iter().map(Vec::from));
-    if !report.damaged.is_empty() {
-        let rows = report.damaged.iter().map(|one| vec![one.entry.clone(), one.fault.clone(), one.images.join(", ")]);
-        text.push('\n');
-        text.push_str(&ui::table(&["damaged entry", "fault", "needed by"], rows));
+    for one in &report.damaged {
+        // Names stay whole, so that they can be searched for and copied.
+        text.push_str(&format!("\n{}\n  {}\n", ui::clean(&one.entry), ui::clean(&one.fault)));
+        if !one.images.is_empty() {
+            text.push_str(&format!("  needed by {}\n", ui::clean(&one.images.join(", "))));
+        }
     }
     text
 }

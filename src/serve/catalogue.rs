@@ -40,10 +40,15 @@ impl Shown {
     }
 }
 
-/// Returns `host/repository` as a repository name; the colon before a port, which no repository name can hold, becomes
-/// an underscore.
+/// Returns `host/repository` as a repository name, as loading does; the colon before a port, which no repository name can
+/// hold, becomes an underscore, and an IPv6 address is written out.
 pub(super) fn mirror_name(host: &Host, name: &Repository) -> Option<Repository> {
-    format!("{}/{name}", host.as_str().to_ascii_lowercase().replace(':', "_")).parse().ok()
+    let first = match host.name().parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("ip6-{}", address.segments().map(|segment| format!("{segment:x}")).join("-")),
+        Err(_) => host.name().to_ascii_lowercase(),
+    };
+    let port = host.port().map(|port| format!("_{port}")).unwrap_or_default();
+    format!("{first}{port}/{name}").parse().ok()
 }
 
 /// Says what a read-only registry shows.

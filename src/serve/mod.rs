@@ -14,6 +14,7 @@
 //! | `access.rs` | who may use it |
 //! | `backend.rs` | [`Backend`], [`Policy`] |
 //! | `read_only.rs`, `catalogue.rs` | [`ReadOnly`], [`Catalogue`] |
+//! | `from_archive.rs` | [`gather`]: what an archive shows |
 //! | `data.rs`, `records.rs` | [`Data`]: uploads, and the records on the disk |
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ mod arrival;
 mod backend;
 mod catalogue;
 mod data;
+mod from_archive;
 mod pull;
 mod push;
 mod read_only;
@@ -46,6 +48,7 @@ pub use arrival::Arrival;
 pub use backend::{Backend, Policy, Pushed, Stored};
 pub use catalogue::{Catalogue, Shown};
 pub use data::Data;
+pub use from_archive::{Carried, CarriedError, gather};
 pub use read_only::ReadOnly;
 pub use refusal::Refusal;
 pub use route::Which;
