@@ -41,11 +41,11 @@ use crate::{
     lock::{Lock, LockedImage},
     oci::{Descriptor, Digest, ManifestKind, Platform, Reference},
     registry::{self, Registries},
-    store::{self, Copied, Graph, Policy, Slots, copy, walk},
+    store::{self, Copied, Graph, LocalError, Policy, Routes, Slots, copy, walk},
     trust::{self, SignatureSet, SigningKey},
 };
 use companions::Companion;
-use origin::{Origin, Router};
+use origin::Origin;
 
 /// Says why an archive could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,19 @@ pub enum Error {
     /// Signing failed.
     #[error(transparent)]
     Trust(#[from] trust::Error),
+    /// An image in a file cannot be read.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// An image in a file is not what the lock says any more.
+    #[error("{path} holds {found}, and the lock says {locked}: run `bundle resolve` and review the change")]
+    ArchiveChanged {
+        /// Which file.
+        path: String,
+        /// What the lock says.
+        locked: Digest,
+        /// What is there.
+        found: Digest,
+    },
     /// The address of a file in the lock is none.
     #[error("{0:?} is no address")]
     Address(String),
@@ -105,6 +118,8 @@ impl Classify for Error {
             Error::Image { cause, .. } | Error::Store(cause) => cause.kind(),
             Error::Companions { cause, .. } => cause.kind(),
             Error::TooManyCompanions { .. } => Kind::Corrupt,
+            Error::Local(cause) => cause.kind(),
+            Error::ArchiveChanged { .. } => Kind::Answer,
             Error::Address(_) => Kind::Usage,
             Error::Registry(cause) => cause.kind(),
             Error::Archive(cause) => cause.kind(),
@@ -159,7 +174,7 @@ pub struct Planned {
     pub layout: Layout,
     /// What deserves a look.
     pub warnings: Vec<Diagnostic>,
-    router: Router,
+    router: Routes<Origin>,
     slots: Slots,
     observer: Arc<dyn Observer>,
 }
@@ -228,7 +243,7 @@ async fn walk_image(job: &Job<'_>, images: &[&LockedImage]) -> Result<Walked, Er
     let first = images[0];
     let at = |cause| Error::Image { image: Box::new(first.image.clone()), cause };
     let root = Descriptor::new(first.media_type.clone(), first.digest, first.size);
-    let origin = Origin::of(job.registries, job.folder, first)?;
+    let origin = Origin::of(job.registries, job.folder, first).await?;
     let policy = Policy { platforms: job.lock.platforms.clone() };
     let graph = walk(&origin, std::slice::from_ref(&root), &policy).await.map_err(at)?;
     let mut warnings = Vec::new();
@@ -297,19 +312,12 @@ async fn single_platform(origin: &Origin, graph: &Graph, root: &Descriptor) -> R
 }
 
 fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
-    let mut router = Router::default();
+    let mut router = Routes::new();
     let mut warnings = Vec::new();
     for image in &walked {
         warnings.extend(image.warnings.iter().cloned());
-        let place = router.add(image.origin.clone());
-        for leaf in image.graph.leaves() {
-            router.route(leaf.digest, place);
-        }
-        for companion in &image.companions {
-            for leaf in companion.graph.leaves() {
-                router.route(leaf.digest, place);
-            }
-        }
+        let graphs = std::iter::once(&image.graph).chain(image.companions.iter().map(|companion| &companion.graph));
+        router.add(image.origin.clone(), graphs.flat_map(Graph::leaves).map(|leaf| leaf.digest));
     }
     let mut images = Vec::new();
     for image in &walked {
@@ -349,8 +357,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
     let mut planned_files = Vec::new();
     for file in &job.lock.files {
         for (path, member, digest, size) in origin::members(file) {
-            let place = router.add(Origin::of_file(job.registries, job.folder, file, &member)?);
-            router.route(digest, place);
+            router.add(Origin::of_file(job.registries, job.folder, file, &member)?, [digest]);
             let because = serde_json::json!([file.entry]);
             planned_files.push(PlannedFile { path, digest, size, role: Role::File, content: None, because });
         }

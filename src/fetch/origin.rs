@@ -1,28 +1,23 @@
 //! Where content comes from: a registry, an archive on disk, a file, an address.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::Error;
 use crate::{
     error::Side,
-    files::{Positional, blocking},
+    files::{Positional, blocking, stream_range},
     lock::{LockedFile, LockedImage},
     net,
     oci::{Descriptor, Digest},
     registry::{Registries, Remote},
-    store::{self, Reader, Source},
+    store::{self, LocalSource, Reader, Source, open_image},
     tree::RelPath,
 };
-
-/// How much of a local file is read at once.
-const READ: u64 = 512 << 10;
 
 /// The largest file that is fetched from an address: held in memory once, so it is bounded.
 const MAX_FETCHED: usize = 1 << 30;
@@ -32,6 +27,8 @@ const MAX_FETCHED: usize = 1 << 30;
 pub(super) enum Origin {
     /// A repository of a registry.
     Remote(Box<Remote>),
+    /// An image in a file or folder.
+    Local(LocalSource),
     /// One file of this machine.
     File(PathBuf),
     /// One file behind an address.
@@ -40,8 +37,15 @@ pub(super) enum Origin {
 
 impl Origin {
     /// Returns where an image of the lock comes from.
-    pub fn of(registries: &Registries, _folder: &Path, image: &LockedImage) -> Result<Origin, Error> {
-        // OPEN_IMAGE
+    pub async fn of(registries: &Registries, folder: &Path, image: &LockedImage) -> Result<Origin, Error> {
+        if let Some(archive) = &image.archive {
+            let (root, source) = open_image(&folder.join(archive), Some(&image.image)).await?;
+            if root.digest != image.digest {
+                let (path, locked, found) = (archive.clone(), image.digest, root.digest);
+                return Err(Error::ArchiveChanged { path, locked, found });
+            }
+            return Ok(Origin::Local(source));
+        }
         let from = image.from.as_ref().unwrap_or(&image.image);
         Ok(Origin::Remote(Box::new(registries.repository(&from.host, &from.repository, Side::Source))))
     }
@@ -79,6 +83,7 @@ impl Source for Origin {
     async fn open(&self, blob: &Descriptor, from: u64, to: u64) -> Result<Reader, store::Error> {
         match self {
             Origin::Remote(remote) => remote.open(blob, from, to).await,
+            Origin::Local(source) => source.open(blob, from, to).await,
             Origin::File(path) => open_file(path.clone(), blob, from, to).await,
             Origin::Url(registries, url) => open_url(registries, url.clone(), blob, from, to).await,
         }
@@ -104,22 +109,7 @@ async fn open_file(path: PathBuf, blob: &Descriptor, from: u64, to: u64) -> Resu
             actual: length,
         });
     }
-    let chunks = stream::unfold((file, from), move |(file, at)| async move {
-        if at >= to {
-            return None;
-        }
-        let length = usize::try_from(READ.min(to - at)).unwrap_or(0);
-        let read = {
-            let file = file.clone();
-            blocking(move || {
-                let mut buffer = vec![0; length];
-                file.read_exact_at(&mut buffer, at).map(|()| Bytes::from(buffer))
-            })
-        };
-        let chunk = read.await.map_err(|cause| store::Error::place(Side::Source, cause));
-        Some((chunk, (file, at + length as u64)))
-    });
-    Ok(chunks.boxed())
+    Ok(stream_range(file, from..to).map(move |chunk| chunk.map_err(place)).boxed())
 }
 
 async fn open_url(
@@ -142,37 +132,4 @@ async fn open_url(
         return Err(store::Error::Size { side: Side::Source, digest: blob.digest, expected: blob.size, actual });
     }
     Ok(stream::iter([Ok(bytes.slice(range))]).boxed())
-}
-
-/// Knows which origin holds which digest.
-#[derive(Default)]
-pub(super) struct Router {
-    origins: Vec<Origin>,
-    places: HashMap<Digest, usize>,
-}
-
-impl Router {
-    /// Adds an origin and returns its number.
-    pub fn add(&mut self, origin: Origin) -> usize {
-        self.origins.push(origin);
-        self.origins.len() - 1
-    }
-
-    /// Says that a digest is at an origin; the first one that has it serves it.
-    pub fn route(&mut self, digest: Digest, origin: usize) {
-        self.places.entry(digest).or_insert(origin);
-    }
-}
-
-impl Source for Router {
-    async fn open(&self, blob: &Descriptor, from: u64, to: u64) -> Result<Reader, store::Error> {
-        match self.places.get(&blob.digest).and_then(|at| self.origins.get(*at)) {
-            Some(origin) => origin.open(blob, from, to).await,
-            None => Err(store::Error::Missing { side: Side::Source, digest: blob.digest }),
-        }
-    }
-
-    fn is_remote(&self) -> bool {
-        self.origins.iter().any(Source::is_remote)
-    }
 }

@@ -11,6 +11,7 @@ use crate::{
     lock::LockedImage,
     oci::{Descriptor, Reference, Tag},
     registry::By,
+    store,
 };
 
 /// Pins every image; those that the lock before pinned, from the same place, keep their digest.
@@ -53,8 +54,8 @@ async fn one(job: &Job<'_>, reference: &Reference, image: &WantedImage) -> Resul
         (error.kind(), diagnostic)
     };
     if let Some(archive) = &image.archive {
-        // OPEN_IMAGE
-        return Err((Kind::Usage, Diagnostic::error("archive", archive.clone())));
+        let opened = store::open_image(&job.folder.join(archive), Some(reference)).await;
+        return opened.map(|(root, _)| locked(root)).map_err(|error| failed(&error));
     }
     let kept = job.previous.filter(|_| !job.update.moves(reference)).and_then(|previous| {
         previous
