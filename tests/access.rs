@@ -299,7 +299,7 @@ async fn what_a_registry_sends_back_is_not_shown() {
     }
 }
 
-// ---- R04: no secret ever reaches another origin ----
+// ---- no secret ever reaches another origin ----
 
 #[tokio::test(flavor = "multi_thread")]
 async fn canary_in_redirects_of_reads_and_writes() {

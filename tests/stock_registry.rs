@@ -1,4 +1,4 @@
-//! Against Debian's docker-registry: what is pushed comes back, and other tools agree.
+//! Against stock registries: what is pushed comes back, and other tools agree.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     support::{
         memory::{self, Memory},
         pull,
-        stock::{self, DockerRegistry, Options},
+        stock::{self, Options, StockRegistry},
     },
     tls::Authority,
 };
@@ -29,7 +29,7 @@ async fn push(remote: &airgap_bundler::registry::Remote, memory: &Memory, raw: &
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pushed_comes_back() {
-    let Some(registry) = DockerRegistry::start(&Options::default()) else { return };
+    let Some(registry) = StockRegistry::docker(&Options::default()) else { return };
     let registries = Registries::new(Settings::default(), Credentials::none(), Arc::new(Silent)).unwrap();
     let reference: Reference = format!("{}/team/app:1", registry.host).parse().unwrap();
     let target = registries.repository(&reference.host, &reference.repository, Side::Target);
@@ -110,7 +110,7 @@ async fn with_password_and_tls() {
     let htpasswd = file("htpasswd", "robot:$2b$04$9SNXrM1h9U/lRgMNxAE0Tus/.nuRJX53CpJU4HqP7E5kwouoZWWcK\n");
     let (cert, key) = (file("cert.pem", &certificate), file("key.pem", &key.serialize_pem()));
     let options = Options { htpasswd: Some(&htpasswd), tls: Some((&cert, &key)), ..Options::default() };
-    let Some(registry) = DockerRegistry::start(&options) else { return };
+    let Some(registry) = StockRegistry::docker(&options) else { return };
     let reference: Reference = format!("{}/team/app:1", registry.host).parse().unwrap();
     let trusting = || {
         let mut settings = Settings::default();
@@ -140,7 +140,7 @@ async fn with_password_and_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn skopeo_reads_what_we_write_and_we_read_what_it_writes() {
     let Some(skopeo) = stock::find(&["skopeo-new", "skopeo"]) else { return };
-    let Some(registry) = DockerRegistry::start(&Options::default()) else { return };
+    let Some(registry) = StockRegistry::docker(&Options::default()) else { return };
     let registries = Registries::new(Settings::default(), Credentials::none(), Arc::new(Silent)).unwrap();
     let repository = |name: &str, side| {
         let reference: Reference = format!("{}/{name}", registry.host).parse().unwrap();
@@ -169,5 +169,25 @@ async fn skopeo_reads_what_we_write_and_we_read_what_it_writes() {
     assert_eq!(theirs.manifest(&By::Tag("1".parse().unwrap())).await.unwrap(), raw);
     for child in Manifest::parse(None, &raw.bytes).unwrap().children() {
         assert!(pull::blob(&theirs, &child).await.unwrap() == memory.bytes(&child.digest));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sloppy_registry() {
+    // Answers PATCH with 204, gives no Location for what was put, checks no layers, knows no mounts.
+    let Some(registry) = StockRegistry::crane() else { return };
+    let mut memory = Memory::default();
+    let raw = memory::image(&mut memory, 1, &[0, 9_000_000]);
+    let registries = Registries::new(Settings::default(), Credentials::none(), Arc::new(Silent)).unwrap();
+    for name in ["one", "two"] {
+        let reference: Reference = format!("{}/{name}", registry.host).parse().unwrap();
+        let remote = registries.repository(&reference.host, &reference.repository, Side::Target);
+        push(&remote, &memory, &raw, Some("1")).await;
+        assert_eq!(remote.manifest(&By::Tag("1".parse().unwrap())).await.unwrap(), raw);
+        for child in Manifest::parse(None, &raw.bytes).unwrap().children() {
+            assert!(pull::blob(&remote, &child).await.unwrap() == memory.bytes(&child.digest));
+        }
+        assert_eq!(remote.tags().await.unwrap(), ["1".parse().unwrap()]);
+        assert!(remote.referrers(&raw.descriptor.digest).await.unwrap().is_empty());
     }
 }

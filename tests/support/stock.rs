@@ -1,7 +1,7 @@
 //! Stock programs as referees: found in the folder of `BUNDLE_REFEREES` or in `PATH`.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -17,13 +17,14 @@ pub fn find(names: &[&str]) -> Option<PathBuf> {
             std::env::var_os("BUNDLE_REFEREES_REQUIRED").is_none(),
             "none of {names:?} is in BUNDLE_REFEREES or PATH"
         );
-        eprintln!("SKIPPED: none of {names:?} is in BUNDLE_REFEREES or PATH");
+        // Straight to the stream: what a passing test prints by macro is not shown.
+        let _ = writeln!(io::stderr(), "SKIPPED: none of {names:?} is in BUNDLE_REFEREES or PATH");
     }
     found
 }
 
-/// A running `docker-registry`, stopped when dropped.
-pub struct DockerRegistry {
+/// A running registry, stopped when dropped.
+pub struct StockRegistry {
     child: Child,
     /// `127.0.0.1:PORT`.
     pub host: String,
@@ -41,9 +42,9 @@ pub struct Options<'a> {
     pub client_ca: Option<&'a Path>,
 }
 
-impl DockerRegistry {
-    /// Starts the registry, or skips.
-    pub fn start(options: &Options<'_>) -> Option<Self> {
+impl StockRegistry {
+    /// Starts `docker-registry` (distribution), or skips.
+    pub fn docker(options: &Options<'_>) -> Option<Self> {
         let program = find(&["docker-registry-283", "docker-registry", "registry"])?;
         let data = tempfile::tempdir().unwrap();
         let mut config = format!(
@@ -62,32 +63,38 @@ impl DockerRegistry {
         }
         let file = data.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
-        let mut child = Command::new(program)
-            .arg("serve")
-            .arg(&file)
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(program);
+        command.arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
+        Some(Self::run(command, data, "listening on 127.0.0.1:"))
+    }
+
+    /// Starts `crane registry serve` (go-containerregistry), or skips.
+    pub fn crane() -> Option<Self> {
+        let program = find(&["crane"])?;
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        command.args(["registry", "serve", "--address", "127.0.0.1:0", "--disk"]).arg(data.path());
+        Some(Self::run(command, data, "serving on port "))
+    }
+
+    /// Runs until it says on which port.
+    fn run(mut command: Command, data: tempfile::TempDir, words: &str) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let host = lines
+        let port: String = lines
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| {
-                let at = line.find("listening on ")? + "listening on ".len();
-                let end = line[at..]
-                    .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
-                    .map_or(line.len(), |n| at + n);
-                Some(line[at..end].to_owned())
+                let rest = &line[line.find(words)? + words.len()..];
+                Some(rest.chars().take_while(char::is_ascii_digit).collect())
             })
             .expect("the registry says where it listens");
         std::thread::spawn(move || lines.for_each(drop));
-        Some(DockerRegistry { child, host, _data: data })
+        StockRegistry { child, host: format!("127.0.0.1:{port}"), _data: data }
     }
 }
 
-impl Drop for DockerRegistry {
+impl Drop for StockRegistry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
