@@ -10,6 +10,12 @@
 //! processor's instructions (skopeo 1.22, crane, oras, docker-registry 2.8.3): Debian stable's own are slower and would flatter.
 //! Peak memory is the high-water mark that the kernel keeps for the process, read every few milliseconds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and one that cannot run says so by panicking"
+)]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

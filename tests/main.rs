@@ -5,7 +5,6 @@
     clippy::print_stderr,
     reason = "a test that fails says so by panicking"
 )]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a fixture that fails should fail its test, and say so")]
 
 mod access;
 mod archive;
