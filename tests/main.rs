@@ -4,3 +4,4 @@ mod archive;
 mod layers;
 mod local_images;
 mod tampering;
+mod walking;
