@@ -20,4 +20,5 @@ mod tampering;
 mod tls;
 mod transport;
 mod trust;
+mod walking;
 mod yaml;

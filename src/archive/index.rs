@@ -52,10 +52,13 @@ pub(super) fn index_json(inventory: &Inventory) -> Bytes {
                 repositories.dedup();
                 for repository in repositories {
                     let name = format!("{repository}:{tag}");
-                    if !names.contains_key(&name) && listed.insert((attachment.digest, Some(name.clone()))) {
+                    if names.contains_key(&name) {
+                        continue;
+                    }
+                    named = true;
+                    if listed.insert((attachment.digest, Some(name.clone()))) {
                         let (media_type, digest) = (&attachment.media_type, &attachment.digest);
                         manifests.push(descriptor(media_type, digest, attachment.size, kind, Some(&name)));
-                        named = true;
                     }
                 }
             }

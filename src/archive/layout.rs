@@ -11,7 +11,7 @@ use super::{
     inventory::Inventory,
 };
 use crate::{
-    oci::{Descriptor, Digest},
+    oci::{Descriptor, Digest, MediaType},
     store::Memory,
 };
 
@@ -26,8 +26,16 @@ pub struct Layout {
     pub(super) blobs: Vec<Blob>,
     by_digest: HashMap<Digest, usize>,
     total: u64,
+    held: Held,
+}
+
+/// What a plan knows of its blobs beside digest and size.
+#[derive(Debug, Default)]
+pub(super) struct Held {
     /// Content that is at hand: manifests, the lock, small files.
-    pub(super) held: Memory,
+    pub content: Memory,
+    /// The types under which sources know their blobs.
+    pub types: HashMap<Digest, MediaType>,
 }
 
 /// One blob of an archive.
@@ -63,7 +71,7 @@ impl Layout {
         index: Bytes,
         bundle: Bytes,
         signatures: Vec<(String, Bytes)>,
-        held: Memory,
+        held: Held,
     ) -> Result<Layout, Error> {
         let mut control = vec![
             ("oci-layout".to_owned(), Bytes::from_static(OCI_LAYOUT)),
@@ -121,9 +129,17 @@ impl Layout {
     pub fn leaves(&self) -> Vec<Descriptor> {
         self.blobs
             .iter()
-            .filter(|blob| self.held.get(&blob.digest).is_none())
-            .map(|blob| Descriptor::new(BLOB, blob.digest, blob.size))
+            .filter(|blob| self.held(&blob.digest).is_none())
+            .map(|blob| {
+                let media_type = self.held.types.get(&blob.digest).cloned().unwrap_or_else(|| BLOB.into());
+                Descriptor::new(media_type, blob.digest, blob.size)
+            })
             .collect()
+    }
+
+    /// Returns the content of a blob that was at hand when the plan was made.
+    pub(super) fn held(&self, digest: &Digest) -> Option<Bytes> {
+        self.held.content.get(digest)
     }
 
     /// Returns the one way to write the control part.
@@ -153,5 +169,5 @@ impl Layout {
     }
 }
 
-/// The type of a blob of which only digest and size matter.
-pub(super) const BLOB: &str = "application/octet-stream";
+/// The type of a blob of which only digest and size are known.
+const BLOB: &str = "application/octet-stream";

@@ -14,11 +14,12 @@ use super::{
         Attachment, Entry, FORMAT, Features, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Role, blob_path,
         check_word,
     },
+    layout::Held,
     reader::{MAX_SIGNATURE, MAX_SIGNATURES, signature_path},
 };
 use crate::{
     oci::{Digest, ManifestKind, Platform, Reference, Tag},
-    store::{Graph, Memory, Node},
+    store::{Graph, Node},
     tree::RelPath,
 };
 
@@ -104,14 +105,14 @@ pub struct Draft {
     inventory: Inventory,
     index: Bytes,
     bundle: Bytes,
-    held: Memory,
+    held: Held,
 }
 
 /// Collects the entries of the tar.
 #[derive(Default)]
 struct Entries {
     blobs: BTreeMap<String, Entry>,
-    held: Memory,
+    held: Held,
 }
 
 impl Entries {
@@ -155,8 +156,9 @@ impl Entries {
         for node in nodes.iter().filter(|node| !node.is_foreign()) {
             let descriptor = &node.descriptor;
             self.add(descriptor.digest, descriptor.size, role(node, &within), Some(image))?;
+            self.held.types.insert(descriptor.digest, descriptor.media_type.clone());
             if let Some((raw, _)) = &node.manifest {
-                self.held.set(descriptor.digest, raw.clone());
+                self.held.content.set(descriptor.digest, raw.clone());
             }
         }
         Ok(nodes)
@@ -204,7 +206,7 @@ impl Draft {
         for file in plan.files {
             entries.add(file.digest, file.size, file.role, None)?;
             if let Some(content) = file.content {
-                entries.held.set(file.digest, content);
+                entries.held.content.set(file.digest, content);
             }
             let PlannedFile { path, digest, size, role, because, .. } = file;
             files.push(FileEntry { path, digest, size, role, because });
@@ -212,7 +214,7 @@ impl Draft {
         let lock = plan.lock.as_ref().map(|lock| Digest::sha256(lock));
         if let (Some(digest), Some(lock)) = (lock, plan.lock) {
             entries.add(digest, lock.len() as u64, Role::Lock, None)?;
-            entries.held.set(digest, lock);
+            entries.held.content.set(digest, lock);
         }
         let mut inventory = Inventory {
             format: FORMAT,

@@ -25,13 +25,13 @@ use super::{
     header::{self, BLOCK, END, Header, padding},
     index::{OCI_LAYOUT, index_json},
     inventory::{Inventory, MAX_BYTES},
-    layout::Blob,
+    layout::{Blob, Held},
 };
 use crate::{
     error::Side,
     files::{Positional, stream_range},
     oci::{Descriptor, Digest},
-    store::{self, Memory, Reader, Source},
+    store::{self, Reader, Source},
 };
 
 /// The largest signature file: room for thousands of subjects, and far less than what would hurt.
@@ -155,7 +155,7 @@ impl Unverified {
             }
         }
         let (index, bundle) = (control.index.clone(), control.bundle.clone());
-        let layout = Layout::new(&path, inventory, index, bundle, control.signatures.clone(), Memory::new())?;
+        let layout = Layout::new(&path, inventory, index, bundle, control.signatures.clone(), Held::default())?;
         let (expected, actual) = (layout.total(), file.len()?);
         if expected != actual {
             return Err(malformed("end", Fault::Length { expected, actual }));

@@ -152,7 +152,7 @@ impl Writer {
             .blobs()
             .iter()
             .map(|blob| blob.digest)
-            .filter(|digest| !done.contains(digest) && layout.held.get(digest).is_none())
+            .filter(|digest| !done.contains(digest) && layout.held(digest).is_none())
             .collect();
         if !missing.is_empty() {
             return Err(Error::Incomplete { path: file.path().to_owned(), missing });
@@ -178,7 +178,7 @@ fn write_frame(file: &Positional, layout: &Layout) -> Result<(), Error> {
     let mut gap_at = layout.control_end;
     for blob in layout.blobs() {
         gap.extend(prelude(&blob.path, blob.size, mtime));
-        if let Some(content) = layout.held.get(&blob.digest) {
+        if let Some(content) = layout.held(&blob.digest) {
             // Held content came from outside like any other.
             let actual = blob.digest.same_algorithm(&content);
             if actual != blob.digest || content.len() as u64 != blob.size {
@@ -193,7 +193,7 @@ fn write_frame(file: &Positional, layout: &Layout) -> Result<(), Error> {
         }
         file.write_all_at(&gap, gap_at)?;
         gap.clear();
-        if layout.held.get(&blob.digest).is_none() {
+        if layout.held(&blob.digest).is_none() {
             gap_at = blob.offset + blob.size;
             gap.resize(padding(blob.size) as usize, 0);
         } else {

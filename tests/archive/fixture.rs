@@ -123,6 +123,29 @@ impl Fixture {
         .unwrap()
     }
 
+    /// A draft with a file that no disk holds.
+    pub fn huge(&self, graph: &Graph) -> Draft {
+        let files = vec![PlannedFile {
+            path: "huge.bin".parse().unwrap(),
+            digest: Digest::sha256(b"huge"),
+            size: 1 << 60,
+            role: Role::File,
+            content: None,
+            because: json!(null),
+        }];
+        let image = PlannedImage {
+            references: vec!["nginx:1.27".parse().unwrap()],
+            root: self.web.digest,
+            graph,
+            platform: None,
+            derived_from: None,
+            attachments: Vec::new(),
+            because: json!(null),
+        };
+        Draft::new(Plan { name: "huge".into(), version: "1".into(), files, images: vec![image], ..Plan::default() })
+            .unwrap()
+    }
+
     pub async fn layout(&self) -> Layout {
         let graph = self.graph(&[]).await;
         let draft = self.draft(&graph, 0);
