@@ -89,6 +89,9 @@ impl Writer {
         if let Some(free) = files::free_space(folder)
             && free < needed
         {
+            if file.is_empty()? {
+                files::remove(&partial)?;
+            }
             return Err(files::Error::NoRoom { path: partial, needed: Some(needed - free) }.into());
         }
         file.set_len(layout.total())?;

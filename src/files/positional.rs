@@ -4,7 +4,7 @@ use std::{
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -226,21 +226,62 @@ fn put_all_at(file: &fs::File, mut bytes: &[u8], mut at: u64) -> io::Result<()> 
 /// How much of a range is read at once.
 const READ: u64 = 512 << 10;
 
-/// Reads a range of a file piece by piece, on threads where blocking does no harm.
+/// How many buffers of a stream are kept for its next reads: one is being filled, one used, one about to come back.
+const KEPT: usize = 3;
+
+/// Reads a range of a file piece by piece, on threads where blocking does no harm, one piece ahead of its reader.
 pub fn stream_range(file: Arc<Positional>, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    stream::try_unfold((file, range.start), move |(file, at)| async move {
+    let pool: Pool = Arc::default();
+    let read = move |at: u64| {
         let n = range.end.saturating_sub(at).min(READ);
-        if n == 0 {
-            return Ok(None);
-        }
-        let reading = file.clone();
-        let bytes = blocking(move || {
-            let mut bytes = vec![0; usize::try_from(n).unwrap_or_default()];
-            reading.read_exact_at(&mut bytes, at).map(|()| Bytes::from(bytes))
-        })
-        .await?;
-        Ok(Some((bytes, (file, at + n))))
+        let (file, pool) = (file.clone(), pool.clone());
+        (n > 0).then(|| blocking(move || Piece::read(&file, at, n, pool)))
+    };
+    let first = read(range.start);
+    stream::try_unfold((range.start, first, read), move |(at, next, read)| async move {
+        let Some(next) = next else { return Ok(None) };
+        let bytes = next.await?;
+        let at = at + bytes.len() as u64;
+        let next = read(at);
+        Ok(Some((bytes, (at, next, read))))
     })
+}
+
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer that goes back to its stream when nobody looks at it any more: fresh memory for each piece of a large file
+/// costs more than reading it.
+struct Piece {
+    buffer: Vec<u8>,
+    length: usize,
+    pool: Pool,
+}
+
+impl Piece {
+    fn read(file: &Positional, at: u64, n: u64, pool: Pool) -> Result<Bytes, Error> {
+        let length = usize::try_from(n).unwrap_or_default();
+        let mut buffer = pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop().unwrap_or_default();
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        file.read_exact_at(&mut buffer[..length], at)?;
+        Ok(Bytes::from_owner(Piece { buffer, length, pool }))
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let mut pool = self.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if pool.len() < KEPT {
+            pool.push(std::mem::take(&mut self.buffer));
+        }
+    }
 }
 
 /// Returns how many bytes this user may still write on the disk that holds `path`; `None` where the system does not
@@ -297,6 +338,30 @@ mod tests {
         assert!(!first.still_has_its_name().unwrap());
         let second = Positional::open_exclusive(&path).unwrap();
         assert!(second.still_has_its_name().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_range_comes_in_pieces_and_whole() {
+        use futures_util::TryStreamExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = Positional::open_exclusive(&folder.path().join("x")).unwrap();
+        let content: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+        file.write_all_at(&content, 0).unwrap();
+        let file = Arc::new(file);
+        for range in [0..3_000_000, 17..1_500_001, 5..5, 2_999_999..3_000_000] {
+            let pieces: Vec<Bytes> = stream_range(file.clone(), range.clone()).try_collect().await.unwrap();
+            assert!(pieces.concat() == content[range.start as usize..range.end as usize]);
+            let mut stream = std::pin::pin!(stream_range(file.clone(), range.clone()));
+            let mut at = range.start as usize;
+            // Each piece is let go before the next one, so that buffers are used again.
+            while let Some(piece) = stream.try_next().await.unwrap() {
+                assert!(piece == content[at..at + piece.len()]);
+                at += piece.len();
+            }
+            assert_eq!(at as u64, range.end);
+        }
+        let beyond: Result<Vec<Bytes>, _> = stream_range(file, 2_999_999..3_000_001).try_collect().await;
+        assert!(matches!(beyond, Err(Error::Truncated { .. })));
     }
 
     #[test]

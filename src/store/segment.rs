@@ -39,6 +39,9 @@ pub(super) const BATCH: usize = 1 << 20;
 /// How many new bytes are worth a mark: at most this much of a connection's work is done again after a kill.
 pub(super) const MARK_EVERY: u64 = 4 << 20;
 
+/// A stream that broke after fewer bytes is no reason to hurry with the next one.
+const WORTH_HURRYING: u64 = 64 << 10;
+
 /// How many streams in a row may end early and empty before the blob is called shorter than it should be.
 const MAX_EMPTY: u32 = 3;
 
@@ -218,7 +221,8 @@ pub(super) async fn fetch<S: Source>(
         if failures >= MAX_FAILURES {
             return Err(error);
         }
-        let wait = if batch.at > before { Duration::ZERO } else { pause(&job.blob.digest, failures) };
+        let hurry = batch.at - before >= WORTH_HURRYING;
+        let wait = if hurry { Duration::ZERO } else { pause(&job.blob.digest, failures) };
         job.observer.on(&Event::Retrying {
             what: format!("{} from byte {}", job.blob.digest, batch.at),
             reason: error.to_string(),
@@ -388,4 +392,63 @@ pub(super) fn pause(digest: &Digest, failures: u32) -> Duration {
     };
     let base = 100u64 << failures.saturating_sub(1).min(7);
     Duration::from_millis((base * (256 + spread) / 384).min(10_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIN: u64 = 16 << 20;
+
+    #[test]
+    fn what_nobody_fetches_is_given_away_before_anything_is_cut() {
+        let segments = Segments::new(5, 100 << 20, vec![30 << 20..40 << 20, 60 << 20..61 << 20]);
+        assert_eq!(segments.written(), 11 << 20);
+        let front = segments.starting_at(5).unwrap();
+        assert!(front.claim() && !front.claim());
+        assert!(!segments.starting_at(30 << 20).unwrap().claim(), "it is there already");
+        assert_eq!(segments.split(MIN).unwrap().start, 61 << 20);
+        assert_eq!(segments.split(MIN).unwrap().start, 40 << 20);
+        // Now the largest one is cut, and the halves are too short to be cut again.
+        let tail = segments.split(MIN).unwrap();
+        assert_eq!((tail.start, tail.end()), ((80 << 20) + (1 << 19), 100 << 20));
+        assert!(segments.split(MIN).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn stretches_never_overlap_and_leave_no_gap(
+            start in 0u64..1000,
+            size in 1000u64..1 << 34,
+            parts in proptest::collection::vec((0u64..1 << 34, 0u64..1 << 30), 0..6),
+            steps in proptest::collection::vec((any::<u16>(), any::<bool>()), 0..60),
+        ) {
+            let parts = parts.into_iter().map(|(from, length)| from..from + length).collect();
+            let segments = Segments::new(start, size, parts);
+            for (amount, cut) in steps {
+                if cut {
+                    if let Some(part) = segments.split(MIN) {
+                        prop_assert!(part.remaining() > 0);
+                    }
+                } else {
+                    // Some bytes arrive somewhere.
+                    let list = segments.list();
+                    let segment = &list[usize::from(amount) % list.len()];
+                    segment.claim();
+                    let grown = segment.received.load(Ordering::Relaxed) + u64::from(amount) * 1000;
+                    segment.received.store(grown.min(segment.end()), Ordering::Relaxed);
+                }
+            }
+            let mut at = start;
+            while let Some(segment) = segments.starting_at(at) {
+                prop_assert!(segment.received.load(Ordering::Relaxed) <= segment.end() && segment.end() > at);
+                at = segment.end();
+            }
+            prop_assert_eq!(at, size);
+        }
+    }
 }
