@@ -9,6 +9,7 @@
 mod access;
 mod archive;
 mod discover;
+mod journey;
 mod layers;
 mod serve;
 mod stock_registry;
