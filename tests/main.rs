@@ -11,6 +11,7 @@ mod archive;
 mod cli_archive;
 mod discover;
 mod docs;
+mod journey;
 mod layers;
 mod local_images;
 mod serve;

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Error, ImagePlan, LoadPlan};
+use super::{Error, ImagePlan, LoadPlan, once::Once};
 use crate::{
     archive::{Archive, ArchiveSource, Attachment},
     error::{Diagnostic, Side},
@@ -190,6 +190,8 @@ struct Pusher<'a> {
     job: &'a Job<'a>,
     places: BTreeMap<Repository, Place>,
     made: Memory,
+    manifests_put: Once,
+    blobs_put: Once,
 }
 
 impl<'a> Pusher<'a> {
@@ -217,7 +219,8 @@ impl<'a> Pusher<'a> {
             .buffer_unordered(job.slots.total())
             .try_collect()
             .await?;
-        Ok(Pusher { job, places, made: Memory::new() })
+        let (manifests_put, blobs_put) = Default::default();
+        Ok(Pusher { job, places, made: Memory::new(), manifests_put, blobs_put })
     }
 
     fn remote(&self, repository: &Repository) -> Remote {
@@ -298,22 +301,23 @@ impl<'a> Pusher<'a> {
             if node.manifest.is_none() {
                 continue;
             }
-            let raw = self.raw(&node.descriptor.digest)?;
-            match remote.put_manifest(&raw, None).await {
+            match self.put_manifest(&remote, &node.descriptor.digest).await {
                 Ok(()) => {}
                 // Whoever holds such an index, or a sparse one, cannot be pushed either.
-                Err(registry::Error::ManifestBlobUnknown { .. }) if image.sparse && image.derived.is_some() => {
+                Err(Error::Registry(registry::Error::ManifestBlobUnknown { .. }))
+                    if image.sparse && image.derived.is_some() =>
+                {
                     refused = true;
                     break;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         match image.derived {
             Some(derived) if refused && self.job.derive_index => {
                 for node in self.job.plan.graph.below(&derived) {
                     if node.manifest.is_some() {
-                        remote.put_manifest(&self.raw(&node.descriptor.digest)?, None).await?;
+                        self.put_manifest(&remote, &node.descriptor.digest).await?;
                     }
                 }
                 let text = format!(
@@ -347,7 +351,7 @@ impl<'a> Pusher<'a> {
                 let remote = self.remote(repository);
                 for node in self.job.plan.graph.below(&attachment.digest) {
                     if node.manifest.is_some() && node.descriptor.digest != attachment.digest {
-                        remote.put_manifest(&self.raw(&node.descriptor.digest)?, None).await?;
+                        self.put_manifest(&remote, &node.descriptor.digest).await?;
                     }
                 }
                 let raw = self.raw(&attachment.digest)?;
@@ -427,10 +431,16 @@ impl<'a> Pusher<'a> {
             .try_for_each_concurrent(self.job.slots.total(), async |(descriptor, bytes)| {
                 let memory = Memory::new();
                 memory.set(descriptor.digest, bytes.clone());
-                remote.put(descriptor, &memory, &|_| {}).await?;
-                Ok(())
+                let put = remote.put(descriptor, &memory, &|_| {});
+                Ok(self.blobs_put.put(remote.repository(), descriptor.digest, put).await?)
             })
             .await
+    }
+
+    /// Puts a manifest of the archive by digest, once for each repository.
+    async fn put_manifest(&self, remote: &Remote, digest: &Digest) -> Result<(), Error> {
+        let raw = self.raw(digest)?;
+        Ok(self.manifests_put.put(remote.repository(), *digest, remote.put_manifest(&raw, None)).await?)
     }
 
     async fn files(&self) -> Result<(), Error> {

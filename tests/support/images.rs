@@ -43,7 +43,8 @@ impl<'a> Layout<'a> {
 
     /// Adds an image for one platform with a layer per given (name, size).
     pub fn image(&self, os: &str, architecture: &str, layers: &[(&str, usize)]) -> Value {
-        let (layers, diff_ids): (Vec<Value>, Vec<Digest>) = layers.iter().map(|(name, length)| self.layer(name, *length)).unzip();
+        let (layers, diff_ids): (Vec<Value>, Vec<Digest>) =
+            layers.iter().map(|(name, length)| self.layer(name, *length)).unzip();
         let config = json!({"os": os, "architecture": architecture, "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
         let config = self.json("application/vnd.oci.image.config.v1+json", &config);
         self.json(MANIFEST, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}))
@@ -69,7 +70,10 @@ impl<'a> Layout<'a> {
 
 /// Bytes that do not compress and depend on nothing but the name.
 pub fn noise(name: &str, length: usize) -> Vec<u8> {
-    let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)) | 1;
+    let mut state = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+        | 1;
     (0..length)
         .map(|_| {
             state ^= state << 13;
@@ -107,9 +111,11 @@ pub fn every_shape(folder: &Path) -> Vec<(&'static str, &'static str)> {
     let (statement, diff_id) = layout.layer("attestation", 900);
     let config = json!({"os": "unknown", "architecture": "unknown", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}});
     let config = layout.json("application/vnd.oci.image.config.v1+json", &config);
-    let attestation = layout.json(MANIFEST, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [statement]}));
+    let attestation = layout
+        .json(MANIFEST, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [statement]}));
     let mut attestation = on(attestation, "unknown", "unknown");
-    attestation["annotations"] = json!({"vnd.docker.reference.digest": amd64["digest"], "vnd.docker.reference.type": "attestation-manifest"});
+    attestation["annotations"] =
+        json!({"vnd.docker.reference.digest": amd64["digest"], "vnd.docker.reference.type": "attestation-manifest"});
     let multi = layout.index(&[on(amd64.clone(), "linux", "amd64"), on(arm64.clone(), "linux", "arm64"), attestation]);
     layout.tag("multi", &multi);
 
@@ -120,15 +126,22 @@ pub fn every_shape(folder: &Path) -> Vec<(&'static str, &'static str)> {
     let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}});
     let config = layout.json("application/vnd.docker.container.image.v1+json", &config);
     let layer = json!({"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": layer["digest"], "size": layer["size"]});
-    let docker = layout.json(DOCKER_MANIFEST, &json!({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": [layer]}));
+    let docker = layout.json(
+        DOCKER_MANIFEST,
+        &json!({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": [layer]}),
+    );
     let list = json!({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": [on(docker, "linux", "amd64")]});
     let docker = layout.json(DOCKER_LIST, &list);
     layout.tag("docker", &docker);
 
-    let zstd = layout.blob("application/vnd.oci.image.layer.v1.tar+zstd", &[&[0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x00, 0x01, 0x00, 0x00][..], &[0x99, 0xe9, 0xd8, 0x51]].concat());
+    let zstd = layout.blob(
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        &[&[0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x00, 0x01, 0x00, 0x00][..], &[0x99, 0xe9, 0xd8, 0x51]].concat(),
+    );
     let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": [Digest::sha256(b"")]}});
     let config = layout.json("application/vnd.oci.image.config.v1+json", &config);
-    let zstd = layout.json(MANIFEST, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [zstd]}));
+    let zstd =
+        layout.json(MANIFEST, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [zstd]}));
     layout.tag("zstd", &zstd);
 
     let empty = layout.blob("application/vnd.oci.empty.v1+json", b"{}");

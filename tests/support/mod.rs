@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod faults;
 pub mod faulty;
+pub mod images;
 pub mod memory;
 pub mod pull;
 pub mod referees;

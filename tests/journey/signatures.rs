@@ -1,0 +1,163 @@
+//! Stock cosign accepts the archive, and in the enclave every image, by our key and by upstream's.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    machine::Machine,
+    source::{End, Shapes, Tools},
+};
+use crate::support::referees;
+
+/// Neither transparency log nor signing service: there is no network.
+const OFFLINE: &[&str] = &["--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry", "--yes"];
+
+/// What upstream signs with.
+#[derive(Clone, Copy, PartialEq)]
+enum Upstream {
+    Tag,
+    TagAndBundle,
+}
+
+struct Journey {
+    cosign: PathBuf,
+    tools: Tools,
+    _connected: Machine,
+    enclave: Machine,
+    shapes: Shapes,
+    target: End,
+}
+
+impl Journey {
+    /// Signs upstream's images in the source, carries them over and loads them.
+    fn run(cosign: PathBuf, tools: Tools, source: &End, target: End, upstream: Upstream) -> Journey {
+        let (connected, enclave) = (Machine::new(), Machine::new());
+        let shapes = Shapes::write(&connected);
+        for shape in ["multi", "single"] {
+            shapes.push(&connected, &tools, shape, source, &format!("hub/app/{shape}:1"));
+        }
+        connected.tool(&cosign, &["generate-key-pair", "--output-key-prefix", "upstream"]);
+        let image = format!("{}/hub/app/multi@{}", source.host, shapes.digest("multi"));
+        let sign = [&["sign", "--recursive", "--key", "upstream.key"], OFFLINE].concat();
+        connected.tool(&cosign, &[&sign[..], &["--new-bundle-format=false", &image]].concat());
+        if upstream == Upstream::TagAndBundle {
+            connected.tool(&cosign, &[&sign[..], &[&image]].concat());
+        }
+        connected.write(
+            "bundle.yaml",
+            format!(
+                "apiVersion: airgap-bundler/v1\nkind: Bundle\nmetadata: {{name: signed, version: 1.0.0}}\n\
+                 platforms: [linux/amd64, linux/arm64]\nregistries: {{docker.io: {{mirror: {}/hub}}}}\n\
+                 images: [app/multi:1, app/single:1]\n",
+                source.host
+            ),
+        );
+        connected.keys("shop");
+        connected.ok(&["create", "--key", "shop.key", "-o", "signed.tar"]);
+        for name in ["signed.tar", "shop.pub", "upstream.pub"] {
+            enclave.write(name, connected.read(name));
+        }
+        enclave.ok(&["load", "signed.tar", "--key", "shop.pub", "--to", &target.host]);
+        Journey { cosign, tools, _connected: connected, enclave, shapes, target }
+    }
+
+    fn verifies(&self, key: &str, flags: &[&str], image: &str) -> (bool, String) {
+        let image = format!("{}/docker.io/app/{image}", self.target.host);
+        let verify = ["verify", "--key", key, "--insecure-ignore-tlog", "--allow-http-registry"];
+        let ended = self.enclave.try_tool(&self.cosign, &[&verify[..], flags, &[&image]].concat());
+        (ended.code == Some(0), format!("cosign verify {flags:?} --key {key} {image}\n{}", ended.err))
+    }
+
+    #[track_caller]
+    fn accepts(&self, key: &str, flags: &[&str], image: &str) {
+        let (accepted, text) = self.verifies(key, flags, image);
+        assert!(accepted, "{text}");
+    }
+
+    /// Returns the index and everything that it lists.
+    fn parts(&self) -> Vec<String> {
+        self.shapes.manifests("multi").into_iter().map(|(digest, _)| format!("multi@{digest}")).collect()
+    }
+}
+
+/// Both old and new ways of cosign find our signature and upstream's, for the index and for each part of it.
+fn both_keys_are_accepted(source: &End, target: End) {
+    let (Some(cosign), Some(tools)) = (referees::cosign(), Tools::find()) else { return };
+    let journey = Journey::run(cosign, tools, source, target, Upstream::TagAndBundle);
+    journey.accepts("shop.pub", &[], "multi:1");
+    journey.accepts("shop.pub", &[], "single:1");
+    for part in journey.parts() {
+        for key in ["shop.pub", "upstream.pub"] {
+            journey.accepts(key, &[], &part);
+            journey.accepts(key, &["--new-bundle-format=false"], &part);
+        }
+    }
+    let (accepted, text) = journey.verifies("upstream.pub", &[], "single:1");
+    assert!(!accepted, "upstream never signed it: {text}");
+    let enclave = &journey.enclave;
+    enclave.keys("stranger");
+    let (accepted, text) = journey.verifies("stranger.pub", &[], "multi:1");
+    assert!(!accepted, "{text}");
+
+    // A second load finds every signature and adds none.
+    let raw = |name: &str| journey.target.raw(enclave, &journey.tools.skopeo, name);
+    let tag = format!("docker.io/app/multi:{}.sig", journey.shapes.digest("multi").replace(':', "-"));
+    let before = raw(&tag);
+    let again = enclave.ok(&["load", "signed.tar", "--key", "shop.pub", "--to", &journey.target.host, "-o", "json"]);
+    assert_eq!(again.json()["pushedBlobs"], 0);
+    assert!(raw(&tag) == before);
+    let layers = serde_json::from_slice::<serde_json::Value>(&before).unwrap()["layers"].as_array().unwrap().len();
+    assert_eq!(layers, 2, "one signature of upstream, one of ours");
+}
+
+#[test]
+fn cosign_accepts_both_keys_in_a_registry_without_referrers() {
+    let (source, Some(target)) = (End::ours(), End::stock()) else { return };
+    both_keys_are_accepted(&source, target);
+}
+
+#[test]
+fn cosign_accepts_both_keys_in_a_registry_with_referrers() {
+    let (Some(source), target) = (End::stock(), End::ours()) else { return };
+    both_keys_are_accepted(&source, target);
+}
+
+#[test]
+fn a_signature_of_upstream_in_a_tag_alone_is_kept() {
+    let (Some(cosign), Some(tools)) = (referees::cosign(), Tools::find()) else { return };
+    let (source, target) = (End::ours(), End::ours());
+    let journey = Journey::run(cosign, tools, &source, target, Upstream::Tag);
+    for part in journey.parts() {
+        journey.accepts("shop.pub", &[], &part);
+        // cosign 3 looks at tags only when an image has no bundle at all, and ours is one.
+        journey.accepts("upstream.pub", &["--new-bundle-format=false"], &part);
+    }
+}
+
+#[test]
+fn cosign_accepts_the_archive() {
+    let Some(cosign) = referees::cosign() else { return };
+    let machine = Machine::new();
+    machine.write("motd", "welcome\n");
+    machine.write(
+        "bundle.yaml",
+        "apiVersion: airgap-bundler/v1\nkind: Bundle\nmetadata: {name: files, version: 1.0.0}\nfiles: [{path: motd, name: motd}]\n",
+    );
+    machine.keys("shop");
+    machine.keys("stranger");
+    machine.ok(&["create", "--key", "shop.key"]);
+    // As the guide says, with nothing but tar and cosign.
+    let archive = "files-1.0.0.bundle.tar";
+    machine.tool(Path::new("tar"), &["xf", archive, "bundle.json", "bundle.json.sigstore.json"]);
+    let verify = |key: &str, file: &str| {
+        let arguments =
+            ["verify-blob", "--key", key, "--bundle", "bundle.json.sigstore.json", "--insecure-ignore-tlog", file];
+        machine.try_tool(&cosign, &arguments)
+    };
+    let ended = verify("shop.pub", "bundle.json");
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_ne!(verify("stranger.pub", "bundle.json").code, Some(0));
+    machine.write("changed.json", machine.text("bundle.json").replace("1.0.0", "1.0.1"));
+    assert_ne!(verify("shop.pub", "changed.json").code, Some(0));
+    machine.ok(&["verify", archive, "--key", "shop.pub"]);
+    machine.ends(6, &["verify", archive, "--key", "stranger.pub"]);
+}
