@@ -1,6 +1,9 @@
 //! Flags that several commands share.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Failure, env, ui::Format};
 use crate::{
@@ -84,6 +87,9 @@ pub(crate) struct Access {
     /// How many transfers run at the same time.
     #[arg(long, short = 'j', value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Registry options")]
     pub concurrency: u16,
+    /// Break a connection from which nothing comes, or that takes nothing, for so many seconds, and try again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), help_heading = "Registry options")]
+    pub idle_timeout: u16,
 }
 
 impl Access {
@@ -92,6 +98,7 @@ impl Access {
         let mut settings = Settings::of_environment(env::surroundings());
         settings.ca = self.ca.iter().cloned().map(Pem::File).collect();
         settings.concurrency = usize::from(self.concurrency).max(1);
+        settings.timeouts.idle = Duration::from_secs(u64::from(self.idle_timeout));
         if let Some((spec, folder)) = spec {
             for registry in &spec.registries {
                 let host: &mut HostSettings = settings.hosts.entry(registry.host.clone()).or_default();

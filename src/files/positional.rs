@@ -41,6 +41,22 @@ impl Positional {
     /// # Errors
     /// [`Error::Locked`] at once, when another process holds it; [`Error::Io`] otherwise.
     pub fn open_exclusive(path: &Path) -> Result<Self, Error> {
+        Self::open_locked(path, |file| file.try_lock())
+    }
+
+    /// Does the same, but waits for the other process.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn open_in_turn(path: &Path) -> Result<Self, Error> {
+        Self::open_locked(path, |file| match file.lock() {
+            // Some network shares have no locks; then writers at the same time are not kept apart.
+            Err(cause) if cause.kind() == io::ErrorKind::Unsupported => Ok(()),
+            other => other.map_err(fs::TryLockError::Error),
+        })
+    }
+
+    fn open_locked(path: &Path, lock: impl Fn(&fs::File) -> Result<(), fs::TryLockError>) -> Result<Self, Error> {
         loop {
             if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
                 return Err(Error::NotRegular { path: path.to_owned() });
@@ -52,7 +68,7 @@ impl Positional {
                 .truncate(false)
                 .open(path)
                 .map_err(|cause| Error::io(path, Action::Open, cause))?;
-            match file.try_lock() {
+            match lock(&file) {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path: path.to_owned() }),
                 Err(fs::TryLockError::Error(cause)) => return Err(Error::io(path, Action::Lock, cause)),

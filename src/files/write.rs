@@ -6,28 +6,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Action, Error};
+use super::{Action, Error, Positional};
 
-/// Writes a small file so that its name shows either the old content or all of the new one, also after a power cut.
+/// Writes a small file so that its name shows either the old content or all of the new one, also after a power cut. Two
+/// writers at the same time take turns; the last one wins.
 ///
 /// # Errors
 /// [`Error::NoRoom`] when the disk is full, [`Error::Io`] otherwise; the old content is then still there.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    // The process id keeps two writers apart; the last one to rename wins, and both leave a complete file.
-    name.push(format!(".partial.{}", std::process::id()));
-    let beside = path.with_file_name(name);
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    let written = write()
-        .map_err(|cause| Error::io(path, Action::Write, cause).needing(bytes.len() as u64))
-        .and_then(|()| rename_durably(&beside, path));
+    // Always the same name: what a killed process left here is taken over by the next one.
+    name.push(".partial");
+    let beside = Positional::open_in_turn(&path.with_file_name(name))?;
+    let written = beside
+        .set_len(0)
+        .and_then(|()| beside.write_all_at(bytes, 0))
+        .and_then(|()| beside.sync())
+        .map_err(|error| error.needing(bytes.len() as u64))
+        .and_then(|()| rename_durably(beside.path(), path));
     if written.is_err() {
         // The first error is the one to report.
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(beside.path());
     }
     written
 }
@@ -172,6 +171,25 @@ mod tests {
         create_new(&folder.path().join("bundle.pub"), b"public").unwrap();
     }
 
+    #[test]
+    fn writers_at_the_same_time_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.yaml");
+        std::thread::scope(|scope| {
+            for n in 0..8u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        atomic_write(path, &vec![n; 1000 + usize::from(n)]).unwrap();
+                    }
+                });
+            }
+        });
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() == 1000 + usize::from(bytes[0]) && bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_that_leads_nowhere_counts_as_a_file() {
@@ -187,6 +205,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.yaml");
         atomic_write(&path, b"one").unwrap();
+        // What a killed process left is no obstacle, and does not stay.
+        fs::write(folder.path().join("lock.yaml.partial"), "longer than what follows").unwrap();
         atomic_write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
