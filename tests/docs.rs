@@ -30,7 +30,15 @@ fn the_command_reference_is_current() {
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut broken = Vec::new();
-    for page in ["README.md", "docs/guide.md", "docs/spec.md", "docs/signing.md", "docs/format.md", "docs/architecture.md", "docs/benchmarks.md"] {
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/spec.md",
+        "docs/signing.md",
+        "docs/format.md",
+        "docs/architecture.md",
+        "docs/benchmarks.md",
+    ] {
         let text = fs::read_to_string(root.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         let folder = root.join(page).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
