@@ -202,7 +202,7 @@ fn draft(
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bundle"));
     command.current_dir(folder).env("HOME", folder).stdin(Stdio::null());
-    for name in ["COSIGN_PASSWORD", "BUNDLE_PASSWORD_FILE", "CI"] {
+    for name in ["COSIGN_PASSWORD", "BUNDLE_PASSWORD_FILE", "CI", "COLUMNS"] {
         command.env_remove(name);
     }
     command

@@ -9,6 +9,7 @@
 mod access;
 mod archive;
 mod cli_archive;
+mod demo;
 mod discover;
 mod docs;
 mod journey;

@@ -14,6 +14,7 @@
 mod args;
 mod completions;
 mod create;
+mod demo;
 mod env;
 mod input;
 mod inspect;
@@ -63,6 +64,7 @@ enum Command {
     Load(load::Args),
     Serve(serve::Args),
     Keygen(keygen::Args),
+    Demo(demo::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -132,6 +134,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
+        Command::Demo(args) => args.run(&context).await,
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
     };
@@ -152,7 +155,7 @@ impl Command {
             Command::Load(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
-            Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
+            Command::Demo(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };
         format == ui::Format::Json
     }

@@ -61,6 +61,10 @@ fn noun(phase: Phase) -> &'static str {
     }
 }
 
+fn done(phase: Phase) -> &'static str {
+    if phase == Phase::Verify { "checked" } else { "moved" }
+}
+
 fn counted(phase: Phase, items: u64) -> String {
     if phase == Phase::Verify && items == 1 { "1 entry".to_owned() } else { ui::count(items as usize, noun(phase)) }
 }
@@ -149,7 +153,7 @@ impl Observer for Plain {
                 if tally.finished() {
                     let kept = if tally.kept > 0 { format!(", {} kept", ui::size(tally.kept)) } else { String::new() };
                     let moved = if tally.bytes > 0 {
-                        format!(", {} moved{kept}", ui::size(tally.moved))
+                        format!(", {} {}{kept}", ui::size(tally.moved), done(*phase))
                     } else {
                         String::new()
                     };

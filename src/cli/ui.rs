@@ -56,30 +56,84 @@ pub fn write_all(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Returns the width of the terminal, or 120 columns when stdout is none.
+/// Returns the width of the terminal; when stdout is none, what `COLUMNS` says, or 120.
 pub fn width() -> u16 {
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
     match terminal_size::terminal_size() {
         Some((terminal_size::Width(width), _)) if io::stdout().is_terminal() => width.max(40),
-        _ => 120,
+        _ => asked().unwrap_or(120).max(40),
     }
 }
 
-/// Lays out rows under headers without frames, as kubectl does; long cells wrap so that the table fits the terminal.
+/// What stands between two columns.
+const GAP: usize = 2;
+
+/// Lays out rows under headers without frames, as kubectl does. Names and digests are never broken, so that they can be
+/// copied: when three or more columns do not fit the terminal, the first one gets a line of its own and the widest of
+/// the others wraps at blanks.
 pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = comfy_table::Table::new();
-    table
-        .load_style(comfy_table::presets::NOTHING)
-        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
-        .set_width(width())
-        .set_header(headers.iter().map(|header| header.to_uppercase()));
+    let rows = rows.into_iter().map(|row| row.iter().map(|cell| clean(cell)).collect());
+    let mut all: Vec<Vec<String>> = vec![headers.iter().map(|header| header.to_uppercase()).collect()];
+    all.extend(rows);
+    layout(&all, usize::from(width()))
+}
+
+fn layout(rows: &[Vec<String>], width: usize) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let mut widths = vec![0; columns];
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| clean(&cell)));
+        for (cell, width) in row.iter().zip(&mut widths) {
+            *width = (*width).max(cell.chars().count());
+        }
     }
-    let last = headers.len().saturating_sub(1);
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if at == last { 0 } else { 2 }));
+    let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+    let stacked = columns > 2 && needed(&widths) > width;
+    let (first, indent) = if stacked { (1, GAP) } else { (0, 0) };
+    let over = (indent + needed(&widths[first..])).saturating_sub(width);
+    if let Some(widest) = widths[first..].iter_mut().max().filter(|_| stacked && over > 0) {
+        *widest = widest.saturating_sub(over).max(20.min(*widest));
     }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    let mut text = String::new();
+    for row in rows {
+        if let (true, Some(name)) = (stacked, row.first()) {
+            // A further name of the same thing has no other cells.
+            text.push_str(&format!("{name}\n"));
+        }
+        let cells: Vec<Vec<String>> =
+            row.iter().zip(&widths).skip(first).map(|(cell, width)| wrapped(cell, *width)).collect();
+        if stacked && cells.iter().all(Vec::is_empty) {
+            continue;
+        }
+        for at in 0..cells.iter().map(Vec::len).max().unwrap_or_default().max(1) {
+            let mut line = " ".repeat(indent);
+            for (cell, width) in cells.iter().zip(&widths[first..]) {
+                let part = cell.get(at).map(String::as_str).unwrap_or_default();
+                line.push_str(&format!("{part:width$}{:GAP$}", ""));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Breaks a text at blanks into lines of at most `width` characters; a longer word stays whole, and so do the blanks
+/// within a line.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = rest.char_indices().nth(width).map_or(rest.len(), |(at, _)| at);
+        let blank = |at: &usize| rest[*at..].starts_with(' ');
+        let cut = match end == rest.len() || blank(&end) {
+            true => end,
+            false => rest[..end].rfind(' ').unwrap_or_else(|| rest[end..].find(' ').map_or(rest.len(), |at| end + at)),
+        };
+        let (line, tail) = rest.split_at(cut);
+        lines.push(line.trim_end().to_owned());
+        rest = tail.trim_start();
+    }
+    lines
 }
 
 /// Replaces what could drive a terminal or hide text: control characters and direction overrides.
@@ -142,6 +196,25 @@ mod tests {
     #[test]
     fn outside_text_cannot_drive_the_terminal() {
         assert_eq!(clean("a\u{1b}[31mb\u{202e}c\n"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}");
+    }
+
+    #[test]
+    fn narrow_tables_break_no_name() {
+        let rows = [
+            ["IMAGE", "SIZE", "WHY"],
+            ["quay.io/some/name:1", "1 MB", "line one of a file and more"],
+            ["alias", "", ""],
+        ];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(
+            layout(&rows, 29),
+            "IMAGE\n  SIZE  WHY\nquay.io/some/name:1\n  1 MB  line one of a file\n        and more\nalias\n"
+        );
+        assert_eq!(wrapped("a  bb cccccc d", 5), ["a  bb", "cccccc", "d"]);
+        assert_eq!(wrapped("", 5), Vec::<String>::new());
+        // A digest is longer than the terminal is wide: it stays whole.
+        let rows = [["digest".to_owned(), "a".repeat(60)].to_vec()];
+        assert_eq!(layout(&rows, 40), format!("digest  {}\n", "a".repeat(60)));
     }
 
     #[test]

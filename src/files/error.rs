@@ -28,6 +28,8 @@ pub enum Action {
     List,
     /// Unpacking it.
     Unpack,
+    /// Making it.
+    Make,
 }
 
 impl fmt::Display for Action {
@@ -42,6 +44,7 @@ impl fmt::Display for Action {
             Action::Lock => "lock",
             Action::List => "list",
             Action::Unpack => "unpack",
+            Action::Make => "make",
         })
     }
 }

@@ -8,6 +8,8 @@
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
 //! | `arriving.rs` | [`Arriving`]: a file that grows while bytes arrive |
+//! | `pack.rs` | small tars and gzip streams of our own |
+//! | `scratch.rs` | [`Scratch`]: folders that a command makes for itself |
 //! | `folder.rs` | [`Folder`]: a directory of our own, with atomic writes, growing files and bounded readers |
 //! | `tarindex.rs` | where the files of a large foreign tar stand |
 //! | `expand.rs` | large gzip inputs into an anonymous temporary file |
@@ -26,8 +28,10 @@ mod error;
 mod expand;
 mod folder;
 mod machine;
+mod pack;
 mod positional;
 mod read;
+mod scratch;
 mod tarball;
 mod tarindex;
 mod write;
@@ -37,8 +41,10 @@ pub use error::{Action, Error};
 pub use expand::expand_gzip;
 pub use folder::{Entry, Folder, FolderError, Lock};
 pub use machine::Load;
+pub use pack::{gzip, pack};
 pub use positional::{Positional, blocking, free_space, stream_range};
 pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree, walk_files};
+pub use scratch::{Scratch, make_empty_folder, make_parent};
 pub use tarball::{Unpacked, read_tarball};
 pub use tarindex::{Place, TarIndex};
 pub use write::{
