@@ -58,6 +58,6 @@ pub use inventory::{
 pub use layout::{Blob, Layout};
 pub use plan::{Draft, Plan, PlannedAttachment, PlannedFile, PlannedImage};
 pub use reader::{Archive, ArchiveSource, Control, Unverified};
-pub use time::Time;
+pub use time::{Time, TimeError};
 pub use verify::{Damage, Verified};
 pub use writer::{Finished, Writer};

@@ -20,7 +20,7 @@ impl Time {
     /// Takes seconds since 1970.
     ///
     /// # Errors
-    /// [`TimeError`] when a tar header cannot hold them.
+    /// When a tar header cannot hold them.
     pub fn from_seconds(seconds: u64) -> Result<Self, TimeError> {
         if seconds <= MAX { Ok(Time(seconds)) } else { Err(TimeError(seconds.to_string())) }
     }
