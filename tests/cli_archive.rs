@@ -458,6 +458,40 @@ async fn serve_shows_what_loading_would_make() {
     place.fails(2, &["serve", ARCHIVE, "--data", "x"]);
 }
 
+/// Every tag and every referrer of every digest, by repository.
+fn everything(served: &Served, digests: &[Digest]) -> Vec<String> {
+    let repositories = served.get("/v2/_catalog").json()["repositories"].clone();
+    let mut shown = Vec::new();
+    for name in repositories.as_array().unwrap().iter().map(|name| name.as_str().unwrap()) {
+        if name == "bundle-state" {
+            continue;
+        }
+        for tag in served.get(&format!("/v2/{name}/tags/list")).json()["tags"].as_array().unwrap() {
+            let manifest = served.get(&format!("/v2/{name}/manifests/{}", tag.as_str().unwrap()));
+            assert_eq!(manifest.status, 200);
+            shown.push(format!("{name}:{} {}", tag.as_str().unwrap(), Digest::sha256(&manifest.body)));
+        }
+        for digest in digests {
+            let held = served.get(&format!("/v2/{name}/manifests/{digest}")).status;
+            let referrers = served.get(&format!("/v2/{name}/referrers/{digest}")).json()["manifests"].clone();
+            shown.push(format!("{name}@{digest} {held} {referrers}"));
+        }
+    }
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_is_what_a_load_makes() {
+    let place = Place::new().await;
+    let target = Served::start(place.path(), &["--data", "registry"], "");
+    place.ok(&["load", ARCHIVE, "--key", "bundle.pub", "--to", &target.address.to_string()]);
+    let served = Served::start(place.path(), &[ARCHIVE, "--key", "bundle.pub"], "");
+    let digests = [place.web.digest, place.amd.digest, place.tool.digest];
+    let (loaded, served) = (everything(&target, &digests), everything(&served, &digests));
+    assert_eq!(loaded, served);
+    assert!(served.iter().filter(|line| line.contains(".sig ")).count() >= 3, "{served:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serve_gives_away_no_damaged_byte() {
     let place = Place::new().await;

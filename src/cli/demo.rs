@@ -266,7 +266,7 @@ impl Demo {
     fn write_files(&self, outside: &Host) -> Result<(), Failure> {
         for (name, text) in FILES {
             let path = self.folder.join(name);
-            files::make_parent(&path)?;
+            files::create_folder(path.parent().unwrap_or(&self.folder))?;
             let mut text = text.to_owned();
             if name == SPEC {
                 text.push_str(&format!(

@@ -61,15 +61,6 @@ pub fn make_empty_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes the folder that a file is to stand in.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn make_parent(path: &Path) -> Result<(), Error> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|cause| Error::io(parent, Action::Make, cause))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,9 +69,8 @@ mod tests {
     fn a_scratch_folder_leaves_nothing() {
         let (one, two) = (Scratch::new("bundle-test").unwrap(), Scratch::new("bundle-test").unwrap());
         assert_ne!(one.path(), two.path());
-        let file = one.path().join("a/b/c");
-        make_parent(&file).unwrap();
-        fs::write(&file, "x").unwrap();
+        make_empty_folder(&one.path().join("a/b")).unwrap();
+        fs::write(one.path().join("a/b/c"), "x").unwrap();
         assert!(matches!(make_empty_folder(one.path()), Err(Error::Exists { .. })));
         make_empty_folder(&two.path().join("new/folder")).unwrap();
         make_empty_folder(&two.path().join("new/folder")).unwrap();

@@ -10,7 +10,6 @@
 //! | `plan.rs` | what a load will do; a value that `--dry-run` prints |
 //! | `push.rs` | doing it |
 //! | `once.rs` | nothing is put into a repository twice at the same time |
-//! | `artifact.rs` | files as OCI artifacts that stock `oras` unpacks |
 //! | `receipt.rs` | what was done, kept in the registry and on this machine |
 //!
 //! # Invariants
@@ -21,7 +20,6 @@
 //! # Failure
 //! [`Error`] says which side failed. Images that a registry refuses are all named in one run.
 
-mod artifact;
 mod once;
 mod plan;
 mod push;

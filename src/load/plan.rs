@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, Layout, Renamer, Target, artifact, artifact::Artifact};
+use super::{Error, Layout, Renamer, Target};
 use crate::{
-    archive::{Archive, Image},
+    archive::{Archive, FileArtifact, Image},
     oci::{Descriptor, Digest, Reference, Repository, Tag},
     store::{Graph, Policy, walk},
 };
@@ -69,7 +69,7 @@ pub struct FileSet {
     /// Their size in bytes.
     pub size: u64,
     #[serde(skip)]
-    pub(super) artifact: Artifact,
+    pub(super) artifact: FileArtifact,
 }
 
 /// Plans a load of `archive` into `target`.
@@ -123,9 +123,9 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
     }
     images.sort_by(|a, b| (&a.source, a.digest).cmp(&(&b.source, b.digest)));
     let mut files = Vec::new();
-    for (name, artifact) in artifact::of_files(inventory) {
+    for (name, artifact) in inventory.file_artifacts() {
         let repository = renamer.own(&["files", &name])?;
-        let tag = version_tag(&inventory.version);
+        let tag = inventory.version_tag();
         let (digest, count, size) = (artifact.manifest.0.digest, artifact.files.len(), artifact.size());
         files.push(FileSet { name, repository, tag, digest, files: count, size, artifact });
     }

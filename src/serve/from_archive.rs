@@ -91,7 +91,9 @@ pub async fn gather(
 ) -> Result<(Catalogue, Carried), CarriedError> {
     let inventory = archive.inventory();
     let mut counter = Counter { archive, signatures, observer, made: Memory::new(), shown: Vec::new() };
-    for (image, signed) in inventory.images.iter().zip(inventory.signed_images()) {
+    // Derived indexes are for registries that refuse a sparse one; this one does not.
+    let upstream = |(image, _): &(&Image, SignedImage)| image.derived_from.is_none();
+    for (image, signed) in inventory.images.iter().zip(inventory.signed_images()).filter(upstream) {
         counter.image(image, &signed)?;
     }
     counter.files();
