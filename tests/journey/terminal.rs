@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{machine::Ended, shop::Shop};
+use super::{machine::Ended, shop::Shop, source::End};
 use crate::support::referees;
 
 #[test]
@@ -22,6 +22,13 @@ fn results_go_to_stdout_and_everything_else_to_stderr() {
     let bytes = shop.machine.read("shop.tar");
     shop.machine.ok(&["create", "--key", "shop.key", "-o", "shop.tar"]);
     assert!(shop.machine.read("shop.tar") == bytes);
+    // And over an archive of something else.
+    shop.machine.write("motd.txt", "changed\n");
+    shop.machine.ok(&["create", "--key", "shop.key", "-o", "shop.tar"]);
+    assert!(shop.machine.read("shop.tar") != bytes);
+    shop.machine.ok(&["verify", "shop.tar", "--key", "shop.pub"]);
+    shop.machine.ends(3, &["create", "--key", "shop.key", "-o", "no/such/folder.tar"]).says(&["no/such"]);
+    assert_ne!(shop.machine.run(&["create", "--key", "shop.key", "-o", "deploy"]).code, Some(0));
     let left: Vec<_> =
         std::fs::read_dir(shop.machine.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("part")), "{left:?}");
@@ -30,6 +37,36 @@ fn results_go_to_stdout_and_everything_else_to_stderr() {
     for line in lines.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
+}
+
+#[test]
+fn a_bundle_of_nothing_is_still_a_bundle() {
+    let shop = Shop::new();
+    shop.machine.write("deploy/app.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: only}\n");
+    for body in ["manifests: [{path: deploy/}]\n", "files: [{path: motd.txt, name: motd}]\n", ""] {
+        shop.spec(body);
+        shop.create("shop.tar");
+        shop.machine.ok(&["verify", "shop.tar", "--key", "shop.pub"]);
+        shop.machine.ok(&["inspect", "shop.tar", "--key", "shop.pub"]);
+        let loaded = shop.load("shop.tar", &End::ours(), &["--key", "shop.pub"]);
+        assert_eq!(loaded.code, Some(0), "{body:?}: {}", loaded.err);
+        shop.machine.ok(&["create", "--locked", "--key", "shop.key", "-o", "again.tar"]);
+        let _ = std::fs::remove_dir_all(shop.machine.path("state"));
+    }
+}
+
+#[test]
+fn a_tag_that_pointed_elsewhere_is_moved_and_remembered() {
+    let shop = Shop::new();
+    let target = End::ours();
+    let before = target.registry().put_image("docker.io/shop/app", "1", &[b"what was there"]).digest;
+    shop.create("shop.tar");
+    let receipt = shop.load("shop.tar", &target, &["--key", "shop.pub", "-o", "json"]).json()["receipt"].take();
+    let app =
+        receipt["images"].as_array().unwrap().iter().find(|image| image["source"] == "docker.io/shop/app").unwrap();
+    assert_eq!(app["replaced"], serde_json::json!({"1": before}), "{app}");
+    let there = target.registry().get("/v2/docker.io/shop/app/manifests/1").body;
+    assert_eq!(app["digest"], super::machine::digest(there));
 }
 
 #[test]
