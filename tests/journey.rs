@@ -4,7 +4,11 @@ mod machine;
 mod shop;
 mod source;
 
+mod corpus;
 mod mistakes;
+mod names;
+mod reasons;
 mod signatures;
 mod sparse;
 mod stock_tools;
+mod terminal;

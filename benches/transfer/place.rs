@@ -45,8 +45,35 @@ impl Place {
         Some(place)
     }
 
+    /// Returns the folders in which tools write: their output, their temporary files, what they remember.
+    pub fn written(&self) -> [PathBuf; 3] {
+        ["out", "tmp", "state"].map(|name| self.dir.join(name))
+    }
+
+    /// Removes everything that tools wrote and returns a path for the output of the next one.
+    pub fn fresh(&self, name: &str) -> PathBuf {
+        for folder in self.written() {
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+        }
+        self.dir.join("out").join(name)
+    }
+
+    /// Returns a path for something that several runs start from.
+    pub fn renewed(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        path
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("TMPDIR", self.dir.join("tmp"));
+        command
+    }
+
     pub fn bundle(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bundle"));
+        let mut command = self.command(env!("CARGO_BIN_EXE_bundle"));
         command.env("COSIGN_PASSWORD", "bench").env("BUNDLE_STATE_DIR", self.dir.join("state"));
         command
     }
@@ -54,20 +81,17 @@ impl Place {
     pub fn skopeo(&self) -> Command {
         // The wrapper would count its shell's memory; the binary is run by its own loader instead.
         let home = self.tools.join("skopeo.d");
-        let mut command = Command::new(home.join("ld-linux-x86-64.so.2"));
+        let mut command = self.command(home.join("ld-linux-x86-64.so.2"));
         command.arg("--library-path").arg(&home).arg(home.join("skopeo")).arg("--insecure-policy");
-        command.env("TMPDIR", &self.dir);
         command
     }
 
     pub fn crane(&self) -> Command {
-        Command::new(self.tools.join("crane"))
+        self.command(self.tools.join("crane"))
     }
 
     pub fn oras(&self) -> Command {
-        let mut command = Command::new(self.tools.join("oras"));
-        command.env("TMPDIR", &self.dir);
-        command
+        self.command(self.tools.join("oras"))
     }
 
     /// Starts an empty registry.
@@ -104,6 +128,7 @@ impl Place {
 
     /// Pushes all images of the benchmark into a registry.
     pub fn fill(&self, registry: &Registry) {
+        self.fresh("nothing");
         let layout = self.dir.join("source-layout");
         let _ = std::fs::remove_dir_all(&layout);
         let images: Vec<&images::Image> = images::FIVE.iter().chain([&images::MANY]).collect();
@@ -132,6 +157,11 @@ pub struct Registry {
 impl Registry {
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the process of the registry; none has the number 0.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) const BLOCK: u64 = 512;
 pub(super) const END: u64 = 2 * BLOCK;
 
 /// The longest name that a header holds.
-const NAME: usize = 100;
+pub(super) const NAME: usize = 100;
 
 /// What eleven octal digits hold.
 const OCTAL_MAX: u64 = (1 << 33) - 1;

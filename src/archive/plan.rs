@@ -254,8 +254,8 @@ impl Draft {
         &self.bundle
     }
 
-    /// Adds the signatures, by file name, and lays out the whole. A name is `bundle.json.sigstore.json`, or a file
-    /// directly in `bundle.sig/`.
+    /// Adds the signatures, by file name, and lays out the whole. A name is `bundle.json.sigstore.json`,
+    /// `bundle.json.KEY.sigstore.json`, or a file directly in `bundle.sig/`.
     ///
     /// # Errors
     /// [`Error::Name`] for other names or the same one twice, [`Error::Inventory`] for one that is too large.

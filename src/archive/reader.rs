@@ -179,11 +179,15 @@ impl Unverified {
     }
 }
 
-/// Tells whether a name is that of a signature file: `bundle.json.sigstore.json`, or a file directly in `bundle.sig/`.
+/// Tells whether a name is that of a signature file: `bundle.json.sigstore.json`, `bundle.json.KEY.sigstore.json`, or a
+/// file directly in `bundle.sig/`; always one that a header holds without an extension.
 pub(super) fn signature_path(path: &str) -> bool {
     let word = |name: &str| super::inventory::check_word("signature", name).is_ok();
-    path == "bundle.json.sigstore.json"
-        || path.strip_prefix("bundle.sig/").is_some_and(|name| name.len() <= 80 && word(name))
+    let of_key = |name: &str| name.ends_with(".sigstore.json") && word(name);
+    path.len() <= header::NAME
+        && (path == "bundle.json.sigstore.json"
+            || path.strip_prefix("bundle.json.").is_some_and(of_key)
+            || path.strip_prefix("bundle.sig/").is_some_and(word))
 }
 
 /// Reads the control part from front to back.

@@ -68,9 +68,13 @@ impl Writer {
     /// another layout left is discarded. Checks that there is room for the rest.
     ///
     /// # Errors
-    /// [`files::Error::Locked`] when another process writes it, [`files::Error::NoRoom`] with the missing number of
-    /// bytes, and other errors of the disk.
+    /// [`files::Error::Exists`] when a folder has its name, [`files::Error::Locked`] when another process writes it,
+    /// [`files::Error::NoRoom`] with the missing number of bytes, and other errors of the disk.
     pub fn open(target: &Path, layout: Layout, slots: &Slots, observer: Arc<dyn Observer>) -> Result<Writer, Error> {
+        // Found out now, not when everything was pulled and cannot get its name.
+        if files::is_folder(target) {
+            return Err(files::Error::Exists { path: target.to_owned() }.into());
+        }
         let partial = beside(target, ".partial");
         let journal_path = beside(target, ".partial.journal");
         let file = Positional::open_exclusive(&partial)?;

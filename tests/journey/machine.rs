@@ -63,11 +63,6 @@ impl Machine {
         self.place.path().join(name)
     }
 
-    /// Returns a path as an argument.
-    pub fn arg(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

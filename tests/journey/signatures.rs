@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     machine::Machine,
+    shop::Shop,
     source::{End, Shapes, Tools},
 };
 use crate::support::referees;
@@ -30,6 +31,18 @@ struct Journey {
 impl Journey {
     /// Signs upstream's images in the source, carries them over and loads them.
     fn run(cosign: PathBuf, tools: Tools, source: &End, target: End, upstream: Upstream) -> Journey {
+        Journey::over(cosign, tools, source, target, upstream, "linux/amd64, linux/arm64", &[])
+    }
+
+    fn over(
+        cosign: PathBuf,
+        tools: Tools,
+        source: &End,
+        target: End,
+        upstream: Upstream,
+        platforms: &str,
+        flags: &[&str],
+    ) -> Journey {
         let (connected, enclave) = (Machine::new(), Machine::new());
         let shapes = Shapes::write(&connected);
         for shape in ["multi", "single"] {
@@ -41,12 +54,15 @@ impl Journey {
         connected.tool(&cosign, &[&sign[..], &["--new-bundle-format=false", &image]].concat());
         if upstream == Upstream::TagAndBundle {
             connected.tool(&cosign, &[&sign[..], &[&image]].concat());
+            connected.write("scan.json", r#"{"scanned": true}"#);
+            let attest = ["attest", "--key", "upstream.key", "--type", "custom", "--predicate", "scan.json"];
+            connected.tool(&cosign, &[&attest[..], OFFLINE, &["--new-bundle-format=false", &image]].concat());
         }
         connected.write(
             "bundle.yaml",
             format!(
                 "apiVersion: airgap-bundler/v1\nkind: Bundle\nmetadata: {{name: signed, version: 1.0.0}}\n\
-                 platforms: [linux/amd64, linux/arm64]\nregistries: {{docker.io: {{mirror: {}/hub}}}}\n\
+                 platforms: [{platforms}]\nregistries: {{docker.io: {{mirror: {}/hub}}}}\n\
                  images: [app/multi:1, app/single:1]\n",
                 source.host
             ),
@@ -56,13 +72,17 @@ impl Journey {
         for name in ["signed.tar", "shop.pub", "upstream.pub"] {
             enclave.write(name, connected.read(name));
         }
-        enclave.ok(&["load", "signed.tar", "--key", "shop.pub", "--to", &target.host]);
+        enclave.ok(&[&["load", "signed.tar", "--key", "shop.pub", "--to", &target.host], flags].concat());
         Journey { cosign, tools, _connected: connected, enclave, shapes, target }
     }
 
     fn verifies(&self, key: &str, flags: &[&str], image: &str) -> (bool, String) {
+        self.cosign("verify", key, flags, image)
+    }
+
+    fn cosign(&self, command: &str, key: &str, flags: &[&str], image: &str) -> (bool, String) {
         let image = format!("{}/docker.io/app/{image}", self.target.host);
-        let verify = ["verify", "--key", key, "--insecure-ignore-tlog", "--allow-http-registry"];
+        let verify = [command, "--key", key, "--insecure-ignore-tlog", "--allow-http-registry"];
         let ended = self.enclave.try_tool(&self.cosign, &[&verify[..], flags, &[&image]].concat());
         (ended.code == Some(0), format!("cosign verify {flags:?} --key {key} {image}\n{}", ended.err))
     }
@@ -91,6 +111,9 @@ fn both_keys_are_accepted(source: &End, target: End) {
             journey.accepts(key, &["--new-bundle-format=false"], &part);
         }
     }
+    let attested = ["--type", "custom", "--new-bundle-format=false"];
+    let (accepted, text) = journey.cosign("verify-attestation", "upstream.pub", &attested, "multi:1");
+    assert!(accepted, "{text}");
     let (accepted, text) = journey.verifies("upstream.pub", &[], "single:1");
     assert!(!accepted, "upstream never signed it: {text}");
     let enclave = &journey.enclave;
@@ -130,6 +153,54 @@ fn a_signature_of_upstream_in_a_tag_alone_is_kept() {
         journey.accepts("shop.pub", &[], &part);
         // cosign 3 looks at tags only when an image has no bundle at all, and ours is one.
         journey.accepts("upstream.pub", &["--new-bundle-format=false"], &part);
+    }
+}
+
+#[test]
+fn a_derived_index_keeps_what_upstream_signed_of_its_parts() {
+    let (Some(cosign), Some(tools)) = (referees::cosign(), Tools::find()) else { return };
+    let (source, Some(target)) = (End::ours(), End::stock()) else { return };
+    let flags = &["--derive-index"];
+    let journey = Journey::over(cosign, tools, &source, target, Upstream::TagAndBundle, "linux/arm64", flags);
+    journey.accepts("shop.pub", &[], "multi:1");
+    let manifests = journey.shapes.manifests("multi");
+    let arm64 = format!("multi@{}", manifests[2].0);
+    for key in ["shop.pub", "upstream.pub"] {
+        journey.accepts(key, &[], &arm64);
+        journey.accepts(key, &["--new-bundle-format=false"], &arm64);
+    }
+    // Upstream never saw the index that stands for its own.
+    let (accepted, text) = journey.verifies("upstream.pub", &[], "multi:1");
+    assert!(!accepted, "{text}");
+}
+
+#[test]
+fn two_people_sign_and_cosign_accepts_each() {
+    let Some(cosign) = referees::cosign() else { return };
+    let shop = Shop::new();
+    shop.machine.keys("alice");
+    shop.machine.keys("bob");
+    shop.machine.ok(&["create", "--key", "alice.key", "--key", "bob.key", "-o", "both.tar"]);
+    let both = ["--key", "alice.pub", "--key", "bob.pub", "--threshold", "2"];
+    shop.machine.ok(&[&["verify", "both.tar"], &both[..]].concat());
+    shop.create("one.tar");
+    let target = End::stock().unwrap_or_else(End::ours);
+    // The same key given twice is one key, and one of two is not enough.
+    assert_ne!(
+        shop.load("both.tar", &target, &["--key", "bob.pub", "--key", "bob.pub", "--threshold", "2"]).code,
+        Some(0)
+    );
+    let mixed = ["--key", "alice.pub", "--key", "shop.pub", "--threshold", "2"];
+    assert_eq!(shop.load("one.tar", &target, &mixed).code, Some(6));
+    let loaded = shop.load("both.tar", &target, &both);
+    assert_eq!(loaded.code, Some(0), "{}", loaded.err);
+    let image = format!("{}/docker.io/shop/app:1", target.host);
+    for (key, accepted) in [("alice.pub", true), ("bob.pub", true), ("shop.pub", false)] {
+        for format in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+            let verify = ["verify", "--key", key, "--insecure-ignore-tlog", "--allow-http-registry", format, &image];
+            let ended = shop.machine.try_tool(&cosign, &verify);
+            assert_eq!(ended.code == Some(0), accepted, "{key} {format}: {}", ended.err);
+        }
     }
 }
 
