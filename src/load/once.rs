@@ -13,10 +13,13 @@ use tokio::sync::OnceCell;
 
 use crate::oci::{Digest, Repository};
 
+/// Filled by whoever puts the thing.
+type Cell = Arc<OnceCell<()>>;
+
 /// Remembers what was put where.
 #[derive(Debug, Default)]
 pub(super) struct Once {
-    done: Mutex<HashMap<(Repository, Digest), Arc<OnceCell<()>>>>,
+    done: Mutex<HashMap<(Repository, Digest), Cell>>,
 }
 
 impl Once {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::{Error, ImagePlan, LoadPlan, once::Once};
 use crate::{
@@ -477,7 +478,13 @@ impl<'a> Pusher<'a> {
     }
 
     /// Writes the tags; those that point right already are left alone.
+    ///
+    /// In one repository one tag at a time: writing a tag puts its manifest again, and docker-registry then refuses an
+    /// index that names this manifest ([`Once`] tells why).
     async fn tags(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<LoadedImage>, Error> {
+        let turns: BTreeMap<&Repository, Mutex<()>> =
+            outcomes.iter().map(|outcome| (&outcome.image.repository, Mutex::default())).collect();
+        let turns = &turns;
         stream::iter(outcomes)
             .map(async |outcome| {
                 let remote = self.remote(&outcome.image.repository);
@@ -490,6 +497,10 @@ impl<'a> Pusher<'a> {
                     if let Some(before) = before {
                         replaced.insert(tag.to_string(), before);
                     }
+                    let _turn = match turns.get(&outcome.image.repository) {
+                        Some(turn) => Some(turn.lock().await),
+                        None => None,
+                    };
                     remote.put_manifest(&outcome.root, Some(tag)).await?;
                 }
                 Ok(LoadedImage {
