@@ -209,18 +209,25 @@ fn archive_usage(archive: &Archive, args: &Args, started: &Started) -> String {
     );
     let tagged = inventory.images.iter().flat_map(|image| &image.references).find(|reference| reference.tag.is_some());
     let mut examples = Vec::new();
+    // Without TLS, stock clients want to hear that this is meant.
+    let plain = |flag: &'static str| if started.url.starts_with("https:") { "" } else { flag };
     if let Some(reference) = tagged {
         let reference = crate::oci::Reference { digest: None, ..reference.clone() };
-        examples.push(("pull", format!("podman pull {host}/{reference}")));
+        examples.push(("pull", format!("podman pull {}{host}/{reference}", plain("--tls-verify=false "))));
         if let (Some(key), Some(true)) =
             (args.trust.keys.first(), started.signers.as_ref().map(|signers| signers.verified))
         {
-            let check = format!("cosign verify --key {} --insecure-ignore-tlog {host}/{reference}", key.display());
+            let flags = plain("--allow-http-registry ");
+            let check =
+                format!("cosign verify --key {} --insecure-ignore-tlog {flags}{host}/{reference}", key.display());
             examples.push(("check", check));
         }
     }
     if let Some(name) = inventory.file_artifacts().keys().next() {
-        examples.push(("files", format!("oras pull {host}/files/{name}:{}", inventory.version_tag())));
+        examples.push((
+            "files",
+            format!("oras pull {}{host}/files/{name}:{}", plain("--plain-http "), inventory.version_tag()),
+        ));
     }
     examples.push(("mirror", format!("[host.\"{}\"] in /etc/containerd/certs.d/_default/hosts.toml", started.url)));
     text.push_str(&lines(&examples));
@@ -229,9 +236,10 @@ fn archive_usage(archive: &Archive, args: &Args, started: &Started) -> String {
 
 fn data_usage(folder: &Path, started: &Started) -> String {
     let host = host(started);
+    let flag = if started.url.starts_with("https:") { "" } else { "--tls-verify=false " };
     let examples = [
         ("load", format!("bundle load FILE --key KEY --to {host}")),
-        ("push", format!("podman push IMAGE {host}/NAME:TAG")),
+        ("push", format!("podman push {flag}IMAGE {host}/NAME:TAG")),
     ];
     format!("writable registry at {} over {} (Ctrl-C stops it)\n\n{}", started.url, folder.display(), lines(&examples))
 }
