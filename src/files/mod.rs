@@ -36,5 +36,5 @@ pub use positional::{Positional, blocking, free_space};
 pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree, walk_files};
 pub use tarball::{Unpacked, read_tarball};
 pub use write::{
-    Appender, atomic_write, create_folder, create_new, create_new_private, exists, remove, rename_durably,
+    Appender, atomic_write, create_folder, create_new, create_new_private, exists, quick_write, remove, rename_durably,
 };
