@@ -1,8 +1,8 @@
 //! Doing a load: blobs, manifests, companions, signatures, tags, and a last look at everything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -170,13 +170,16 @@ struct Outcome<'a> {
 /// concern. The same call continues.
 pub async fn push(job: &Job<'_>) -> Result<Loaded, Error> {
     let pusher = Pusher::start(job).await?;
-    let copied = pusher.blobs().await?;
+    let (copied, ()) = futures_util::try_join!(pusher.blobs(), pusher.signature_blobs())?;
     let outcomes = pusher.manifests().await?;
-    pusher.companions(&outcomes).await?;
-    pusher.signatures(&outcomes).await?;
-    pusher.files().await?;
-    pusher.answers(&outcomes).await?;
-    let images = pusher.tags(&outcomes).await?;
+    // None of these needs another one's result, and each is a chain of round trips.
+    let ((), (), (), before) = futures_util::try_join!(
+        pusher.companions(&outcomes),
+        pusher.signatures(&outcomes),
+        pusher.answers(&outcomes),
+        pusher.tagged(&outcomes),
+    )?;
+    let (images, ()) = futures_util::try_join!(pusher.tags(&outcomes, before), pusher.files())?;
     Ok(Loaded {
         images,
         pushed_blobs: copied.moved,
@@ -190,6 +193,8 @@ struct Pusher<'a> {
     job: &'a Job<'a>,
     places: BTreeMap<Repository, Place>,
     made: Memory,
+    /// Blobs of signatures that are in the target: where, and which.
+    brought: Mutex<HashSet<(Repository, Digest)>>,
 }
 
 impl<'a> Pusher<'a> {
@@ -217,7 +222,7 @@ impl<'a> Pusher<'a> {
             .buffer_unordered(job.slots.total())
             .try_collect()
             .await?;
-        Ok(Pusher { job, places, made: Memory::new() })
+        Ok(Pusher { job, places, made: Memory::new(), brought: Mutex::default() })
     }
 
     fn remote(&self, repository: &Repository) -> Remote {
@@ -225,6 +230,11 @@ impl<'a> Pusher<'a> {
             Some(place) => place.remote.clone(),
             None => self.job.registries.repository(&self.job.plan.target.host, repository, Side::Target),
         }
+    }
+
+    /// Tells whether nothing is in a repository yet.
+    fn is_fresh(&self, repository: &Repository) -> bool {
+        self.places.get(repository).is_some_and(|place| place.fresh)
     }
 
     fn source(&self) -> Mixed<'_> {
@@ -270,6 +280,40 @@ impl<'a> Pusher<'a> {
         Ok(copy(&self.source(), &fleet, &leaves, &self.job.slots, self.job.observer.as_ref(), Phase::Push).await?)
     }
 
+    /// Brings the blobs of signatures into repositories that hold nothing yet, beside those of the images: what will be
+    /// needed there does not depend on anything that has to be looked up first.
+    async fn signature_blobs(&self) -> Result<(), Error> {
+        let mut todo: BTreeMap<(&Repository, Digest), (Descriptor, Bytes)> = BTreeMap::new();
+        for image in self.job.plan.images.iter().filter(|image| self.is_fresh(&image.repository)) {
+            for node in self.job.plan.graph.below(&image.digest).into_iter().filter(|node| node.manifest.is_some()) {
+                let digest = node.descriptor.digest;
+                let sets: Vec<_> = self.job.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
+                let ours: Vec<_> = sets.iter().flat_map(|set| set.simple.iter().cloned()).collect();
+                let upstream = image.attachments.iter().find(|one| {
+                    one.subject == digest && one.tag.as_ref().is_some_and(|tag| tag.as_str().ends_with(".sig"))
+                });
+                let base = upstream.map(|one| self.raw(&one.digest)).transpose()?;
+                if !ours.is_empty() {
+                    let simple = signature_manifest(base.as_ref().map(|raw| &*raw.bytes), &ours)?;
+                    todo.extend(simple.blobs.into_iter().map(|blob| ((&image.repository, blob.0.digest), blob)));
+                }
+                for set in &sets {
+                    let referrer = bundle_referrer(&node.descriptor, &set.bundle, None);
+                    todo.extend(referrer.blobs.into_iter().map(|blob| ((&image.repository, blob.0.digest), blob)));
+                }
+            }
+        }
+        let mut by_repository: BTreeMap<&Repository, Vec<(Descriptor, Bytes)>> = BTreeMap::new();
+        for ((repository, _), blob) in todo {
+            by_repository.entry(repository).or_default().push(blob);
+        }
+        stream::iter(by_repository.into_iter().map(Ok))
+            .try_for_each_concurrent(self.job.slots.total(), async |(repository, blobs)| {
+                self.put_made(&self.remote(repository).assume_empty(), &blobs).await
+            })
+            .await
+    }
+
     /// Puts every manifest by digest, children first.
     async fn manifests(&self) -> Result<Vec<Outcome<'a>>, Error> {
         let results: Vec<Result<Outcome<'a>, (usize, Diagnostic)>> =
@@ -294,10 +338,20 @@ impl<'a> Pusher<'a> {
     async fn image_manifests(&self, image: &'a ImagePlan) -> Result<Result<Outcome<'a>, Diagnostic>, Error> {
         let remote = self.remote(&image.repository);
         let mut refused = false;
-        for node in self.job.plan.graph.below(&image.digest) {
-            if node.manifest.is_none() {
-                continue;
-            }
+        let manifests: Vec<_> = self.job.plan.graph.below(&image.digest);
+        let manifests: Vec<_> = manifests.into_iter().filter(|node| node.manifest.is_some()).collect();
+        let is_index = |node: &&&store::Node| {
+            node.children
+                .iter()
+                .any(|child| self.job.plan.graph.get(child).is_some_and(|child| child.manifest.is_some()))
+        };
+        // Those of single platforms do not wait for each other; indexes come after all that they name.
+        stream::iter(manifests.iter().filter(|node| !is_index(node) && !node.is_sparse()).map(Ok::<_, Error>))
+            .try_for_each_concurrent(self.job.slots.total(), async |node| {
+                Ok(remote.put_manifest(&self.raw(&node.descriptor.digest)?, None).await?)
+            })
+            .await?;
+        for node in manifests.iter().filter(|node| is_index(node) || node.is_sparse()) {
             let raw = self.raw(&node.descriptor.digest)?;
             match remote.put_manifest(&raw, None).await {
                 Ok(()) => {}
@@ -394,10 +448,11 @@ impl<'a> Pusher<'a> {
     async fn sign(&self, remote: &Remote, digest: Digest, upstream: Option<Digest>) -> Result<(), Error> {
         let sets: Vec<_> = self.job.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
         let ours: Vec<_> = sets.iter().flat_map(|set| set.simple.iter().cloned()).collect();
-        let tag: Option<Tag> = signature_tag(&digest).parse().ok();
-        if let Some(tag) = tag
-            && (upstream.is_some() || !ours.is_empty())
-        {
+        let simple = async {
+            let Ok(tag) = signature_tag(&digest).parse::<Tag>() else { return Ok(()) };
+            if upstream.is_none() && ours.is_empty() {
+                return Ok(());
+            }
             let there = match remote.manifest(&By::Tag(tag.clone())).await {
                 Ok(raw) => Some(raw.bytes),
                 Err(registry::Error::NotFound { .. }) => None,
@@ -411,34 +466,45 @@ impl<'a> Pusher<'a> {
                 let raw = RawManifest { descriptor: merged.manifest.0, bytes: merged.manifest.1 };
                 remote.put_manifest(&raw, Some(&tag)).await?;
             }
-        }
-        let subject = self.raw(&digest)?.descriptor;
-        for set in &sets {
-            let referrer = bundle_referrer(&subject, &set.bundle, None);
-            self.put_made(remote, &referrer.blobs).await?;
-            let raw = RawManifest { descriptor: referrer.manifest.0, bytes: referrer.manifest.1 };
-            remote.add_referrer(&digest, &raw).await?;
-        }
-        Ok(())
+            Ok::<_, Error>(())
+        };
+        let bundles = async {
+            let subject = self.raw(&digest)?.descriptor;
+            for set in &sets {
+                let referrer = bundle_referrer(&subject, &set.bundle, None);
+                self.put_made(remote, &referrer.blobs).await?;
+                let raw = RawManifest { descriptor: referrer.manifest.0, bytes: referrer.manifest.1 };
+                remote.add_referrer(&digest, &raw).await?;
+            }
+            Ok(())
+        };
+        futures_util::try_join!(simple, bundles).map(drop)
     }
 
     async fn put_made(&self, remote: &Remote, blobs: &[(Descriptor, Bytes)]) -> Result<(), Error> {
         stream::iter(blobs.iter().map(Ok::<_, Error>))
             .try_for_each_concurrent(self.job.slots.total(), async |(descriptor, bytes)| {
+                let key = (remote.repository().clone(), descriptor.digest);
+                if self.brought.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
+                    return Ok(());
+                }
                 let memory = Memory::new();
                 memory.set(descriptor.digest, bytes.clone());
                 remote.put(descriptor, &memory, &|_| {}).await?;
+                self.brought.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
                 Ok(())
             })
             .await
     }
 
     async fn files(&self) -> Result<(), Error> {
-        for set in &self.job.plan.files {
-            let (descriptor, bytes) = set.artifact.manifest.clone();
-            self.remote(&set.repository).put_manifest(&RawManifest { descriptor, bytes }, Some(&set.tag)).await?;
-        }
-        Ok(())
+        stream::iter(self.job.plan.files.iter().map(Ok::<_, Error>))
+            .try_for_each_concurrent(self.job.slots.total(), async |set| {
+                let (descriptor, bytes) = set.artifact.manifest.clone();
+                let raw = RawManifest { descriptor, bytes };
+                Ok(self.remote(&set.repository).put_manifest(&raw, Some(&set.tag)).await?)
+            })
+            .await
     }
 
     /// Asks for every digest once more, before any tag points at it.
@@ -466,14 +532,33 @@ impl<'a> Pusher<'a> {
         if lost.is_empty() { Ok(()) } else { Err(Error::Unanswered(lost)) }
     }
 
-    /// Writes the tags; those that point right already are left alone.
-    async fn tags(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<LoadedImage>, Error> {
+    /// Looks where the tags point now, for each image in its order.
+    async fn tagged(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<Vec<Option<Digest>>>, Error> {
         stream::iter(outcomes)
             .map(async |outcome| {
                 let remote = self.remote(&outcome.image.repository);
-                let mut replaced = BTreeMap::new();
+                let mut tagged = Vec::with_capacity(outcome.image.tags.len());
                 for tag in &outcome.image.tags {
-                    let before = remote.head(&By::Tag(tag.clone())).await?.map(|there| there.digest);
+                    tagged.push(remote.head(&By::Tag(tag.clone())).await?.map(|there| there.digest));
+                }
+                Ok(tagged)
+            })
+            .buffered(self.job.slots.total())
+            .try_collect()
+            .await
+    }
+
+    /// Writes the tags; those that point right already are left alone.
+    async fn tags(
+        &self,
+        outcomes: &[Outcome<'_>],
+        before: Vec<Vec<Option<Digest>>>,
+    ) -> Result<Vec<LoadedImage>, Error> {
+        stream::iter(outcomes.iter().zip(before))
+            .map(async |(outcome, before)| {
+                let remote = self.remote(&outcome.image.repository);
+                let mut replaced = BTreeMap::new();
+                for (tag, before) in outcome.image.tags.iter().zip(before) {
                     if before == Some(outcome.root.descriptor.digest) {
                         continue;
                     }

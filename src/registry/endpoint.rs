@@ -85,6 +85,8 @@ pub(super) struct Endpoint {
     pub(super) held: Mutex<HashMap<Digest, HashSet<String>>>,
     pub(super) upload_mode: AtomicU8,
     pub(super) ignores_ranges: AtomicBool,
+    /// It was seen to keep lists of referrers itself.
+    pub(super) keeps_referrers: AtomicBool,
     lists: Mutex<HashMap<(String, Tag), Arc<tokio::sync::Mutex<()>>>>,
     /// Manifests that were read from repositories of this registry, with their size together.
     manifests: Mutex<(HashMap<(String, Digest), RawManifest>, usize)>,
@@ -107,6 +109,7 @@ impl Endpoint {
             held: Mutex::default(),
             upload_mode: AtomicU8::new(0),
             ignores_ranges: AtomicBool::new(false),
+            keeps_referrers: AtomicBool::new(false),
             lists: Mutex::default(),
             manifests: Mutex::default(),
         }
