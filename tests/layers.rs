@@ -147,7 +147,6 @@ fn outside_crates_are_imported_by_their_owner_only() {
         ("axum::", &["serve"]),
         ("clap::", &["cli"]),
         ("indicatif::", &["cli"]),
-        ("comfy_table::", &["cli"]),
         ("backon::", &["net"]),
     ];
     let mut broken = Vec::new();

@@ -70,7 +70,7 @@ impl Clock {
             children: (stat[13] + stat[14]) * TICK,
             machine: busy * TICK,
             registries: registries.iter().map(|id| cpu_of(&id.to_string())).sum(),
-            own: cpu_of("self"),
+            own: (stat[11] + stat[12]) * TICK,
         }
     }
 }

@@ -198,32 +198,44 @@ fn far_link(upstream: u16) -> u16 {
     port
 }
 
+/// How much the link takes at once.
+const PIECE: usize = 256 << 10;
+
+/// One piece on its way.
+struct Piece {
+    due: Instant,
+    bytes: Vec<u8>,
+    size: usize,
+}
+
 fn one_way(mut from: TcpStream, mut to: TcpStream, done: Arc<AtomicBool>) {
-    let (send, receive) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let (send, receive) = mpsc::channel::<Piece>();
+    let (give_back, spare) = mpsc::channel::<Vec<u8>>();
     let gone = Arc::clone(&done);
     std::thread::spawn(move || {
         let mut under_way: VecDeque<(Instant, usize)> = VecDeque::new();
-        let mut bytes = 0;
-        let mut buffer = vec![0; 64 << 10];
+        let mut in_flight = 0;
         loop {
             while let Some((acknowledged, size)) = under_way.front().copied() {
                 let now = Instant::now();
                 if acknowledged > now {
-                    if bytes + buffer.len() <= IN_FLIGHT {
+                    if in_flight + PIECE <= IN_FLIGHT {
                         break;
                     }
                     std::thread::sleep(acknowledged - now);
                 }
-                bytes -= size;
+                in_flight -= size;
                 under_way.pop_front();
             }
-            match from.read(&mut buffer) {
+            let mut bytes = spare.try_recv().unwrap_or_else(|_| vec![0; PIECE]);
+            match from.read(&mut bytes) {
                 Ok(0) | Err(_) => break,
                 Ok(size) => {
                     let now = Instant::now();
-                    bytes += size;
+                    in_flight += size;
                     under_way.push_back((now + ONE_WAY * 2, size));
-                    if gone.load(Ordering::Relaxed) || send.send((now + ONE_WAY, buffer[..size].to_vec())).is_err() {
+                    let piece = Piece { due: now + ONE_WAY, bytes, size };
+                    if gone.load(Ordering::Relaxed) || send.send(piece).is_err() {
                         break;
                     }
                 }
@@ -231,12 +243,13 @@ fn one_way(mut from: TcpStream, mut to: TcpStream, done: Arc<AtomicBool>) {
         }
     });
     std::thread::spawn(move || {
-        while let Ok((due, bytes)) = receive.recv() {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if to.write_all(&bytes).is_err() {
+        while let Ok(piece) = receive.recv() {
+            std::thread::sleep(piece.due.saturating_duration_since(Instant::now()));
+            if to.write_all(&piece.bytes[..piece.size]).is_err() {
                 done.store(true, Ordering::Relaxed);
                 break;
             }
+            let _ = give_back.send(piece.bytes);
         }
         let _ = to.shutdown(std::net::Shutdown::Write);
     });

@@ -91,7 +91,8 @@ impl Journal {
                 text.push_str(&line(blob, &mark));
             }
         }
-        files::atomic_write(path, text.as_bytes())?;
+        // Not waited for: a journal that a power cut took costs time, and one that it damaged holds only hints.
+        files::quick_write(path, text.as_bytes())?;
         Ok(Journal { file: Mutex::new(Appender::open(path)?) })
     }
 

@@ -137,8 +137,10 @@ impl Args {
             jobs: usize::from(self.access.concurrency),
             observer: context.observer.as_ref(),
         };
-        let lock =
-            if self.locked { self.locked(&job, &input).await? } else { self.resolve(context, &job, &input).await? };
+        let (lock, lock_written) = match self.locked {
+            true => (self.locked(&job, &input).await?, None),
+            false => self.resolve(context, &job, &input).await?,
+        };
         let keys = keys.await.unwrap_or_else(|_| Ok(Vec::new()))?;
         if keys.is_empty() && !self.dry_run {
             let text = "the archive is not signed, and `load` will refuse it without --insecure-skip-verify";
@@ -158,7 +160,11 @@ impl Args {
             slots: Slots::new(usize::from(self.access.concurrency)),
             observer: context.observer.clone(),
         };
-        let planned = fetch::plan(&job).await?;
+        let planned = fetch::plan(&job).await;
+        if let Some(written) = lock_written {
+            written.await?;
+        }
+        let planned = planned?;
         for warning in &planned.warnings {
             context.observer.on(&Event::Noted(warning.clone()));
         }
@@ -169,17 +175,24 @@ impl Args {
         self.pull(planned, &lock, &target).await
     }
 
-    async fn resolve(&self, context: &Context, job: &Job<'_>, input: &input::Input) -> Result<Lock, Failure> {
+    /// Resolves the spec and starts writing the lock, which the disk may take its time for.
+    async fn resolve(
+        &self,
+        context: &Context,
+        job: &Job<'_>,
+        input: &input::Input,
+    ) -> Result<(Lock, Option<impl Future<Output = Result<(), files::Error>> + use<>>), Failure> {
         let resolution = resolve::resolve(job).await?;
         for warning in resolution.warnings {
             context.observer.on(&Event::Noted(warning));
         }
         let text = resolution.lock.to_text();
         let unchanged = input.lock.as_ref().is_some_and(|before| before.to_text() == text);
-        if !self.dry_run && !unchanged {
-            files::atomic_write(&input.lock_path, text.as_bytes())?;
-        }
-        Ok(resolution.lock)
+        let written = (!self.dry_run && !unchanged).then(|| {
+            let path = input.lock_path.clone();
+            files::blocking(move || files::atomic_write(&path, text.as_bytes()))
+        });
+        Ok((resolution.lock, written))
     }
 
     /// Compares what the spec asks for with the lock; needs no network but for inputs that are addresses.

@@ -263,7 +263,18 @@ async fn walk_image(job: &Job<'_>, images: &[&LockedImage]) -> Result<Walked, Er
             );
         }
     }
-    let platform = single_platform(&origin, &graph, &root).await.map_err(at)?;
+    let manifests: Vec<Digest> = graph.manifests().map(|(descriptor, _)| descriptor.digest).collect();
+    let found = async {
+        match &origin {
+            Origin::Remote(remote) => companions::find(remote, manifests)
+                .await
+                .map_err(|cause| Error::Companions { image: Box::new(first.image.clone()), cause: Box::new(cause) }),
+            _ => Ok(Vec::new()),
+        }
+    };
+    let platform = async { single_platform(&origin, &graph, &root).await.map_err(at) };
+    // Neither waits for the other: each is a round trip or two.
+    let (platform, companions) = futures_util::try_join!(platform, found)?;
     if let Some(platform) = &platform
         && !policy.platforms.is_empty()
         && !policy.platforms.iter().any(|wanted| wanted.takes(platform))
@@ -274,13 +285,6 @@ async fn walk_image(job: &Job<'_>, images: &[&LockedImage]) -> Result<Walked, Er
                 .hint("it is carried, but does not run on the platforms of this spec"),
         );
     }
-    let manifests: Vec<Digest> = graph.manifests().map(|(descriptor, _)| descriptor.digest).collect();
-    let companions = match &origin {
-        Origin::Remote(remote) => companions::find(remote, manifests)
-            .await
-            .map_err(|cause| Error::Companions { image: Box::new(first.image.clone()), cause: Box::new(cause) })?,
-        _ => Vec::new(),
-    };
     let derived = derive::derive(&graph, &root).await.map_err(at)?;
     let references = images.iter().map(|image| image.image.clone()).collect();
     let because = images

@@ -48,5 +48,5 @@ pub use scratch::{Scratch, make_empty_folder};
 pub use tarball::{Unpacked, read_tarball};
 pub use tarindex::{Place, TarIndex};
 pub use write::{
-    Appender, atomic_write, create_folder, create_new, create_new_private, exists, remove, rename_durably,
+    Appender, atomic_write, create_folder, create_new, create_new_private, exists, quick_write, remove, rename_durably,
 };

@@ -31,6 +31,22 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     written
 }
 
+/// Writes a small file of hints so that its name shows either the old content or all of the new one; after a power cut
+/// it may hold anything, so it must be worth nothing then. Waits for no disk.
+///
+/// # Errors
+/// [`Error::NoRoom`] when the disk is full, [`Error::Io`] otherwise.
+pub fn quick_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".partial.{}", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|cause| {
+        let _ = fs::remove_file(&beside);
+        Error::io(path, Action::Write, cause).needing(bytes.len() as u64)
+    })
+}
+
 /// Writes a file that must not be there yet.
 ///
 /// # Errors

@@ -171,13 +171,16 @@ struct Outcome<'a> {
 /// concern. The same call continues.
 pub async fn push(job: &Job<'_>) -> Result<Loaded, Error> {
     let pusher = Pusher::start(job).await?;
-    let copied = pusher.blobs().await?;
+    let (copied, ()) = futures_util::try_join!(pusher.blobs(), pusher.signature_blobs())?;
     let outcomes = pusher.manifests().await?;
-    pusher.companions(&outcomes).await?;
-    pusher.signatures(&outcomes).await?;
-    pusher.files().await?;
-    pusher.answers(&outcomes).await?;
-    let images = pusher.tags(&outcomes).await?;
+    // None of these needs another one's result, and each is a chain of round trips.
+    let ((), (), (), before) = futures_util::try_join!(
+        pusher.companions(&outcomes),
+        pusher.signatures(&outcomes),
+        pusher.answers(&outcomes),
+        pusher.tagged(&outcomes),
+    )?;
+    let (images, ()) = futures_util::try_join!(pusher.tags(&outcomes, before), pusher.files())?;
     Ok(Loaded {
         images,
         pushed_blobs: copied.moved,
@@ -231,6 +234,11 @@ impl<'a> Pusher<'a> {
         }
     }
 
+    /// Tells whether nothing is in a repository yet.
+    fn is_fresh(&self, repository: &Repository) -> bool {
+        self.places.get(repository).is_some_and(|place| place.fresh)
+    }
+
     fn source(&self) -> Mixed<'_> {
         Mixed { archive: self.job.archive.source(), made: &self.made }
     }
@@ -274,6 +282,40 @@ impl<'a> Pusher<'a> {
         Ok(copy(&self.source(), &fleet, &leaves, &self.job.slots, self.job.observer.as_ref(), Phase::Push).await?)
     }
 
+    /// Brings the blobs of signatures into repositories that hold nothing yet, beside those of the images: what will be
+    /// needed there does not depend on anything that has to be looked up first.
+    async fn signature_blobs(&self) -> Result<(), Error> {
+        let mut todo: BTreeMap<(&Repository, Digest), (Descriptor, Bytes)> = BTreeMap::new();
+        for image in self.job.plan.images.iter().filter(|image| self.is_fresh(&image.repository)) {
+            for node in self.job.plan.graph.below(&image.digest).into_iter().filter(|node| node.manifest.is_some()) {
+                let digest = node.descriptor.digest;
+                let sets: Vec<_> = self.job.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
+                let ours: Vec<_> = sets.iter().flat_map(|set| set.simple.iter().cloned()).collect();
+                let upstream = image.attachments.iter().find(|one| {
+                    one.subject == digest && one.tag.as_ref().is_some_and(|tag| tag.as_str().ends_with(".sig"))
+                });
+                let base = upstream.map(|one| self.raw(&one.digest)).transpose()?;
+                if !ours.is_empty() {
+                    let simple = signature_manifest(base.as_ref().map(|raw| &*raw.bytes), &ours)?;
+                    todo.extend(simple.blobs.into_iter().map(|blob| ((&image.repository, blob.0.digest), blob)));
+                }
+                for set in &sets {
+                    let referrer = bundle_referrer(&node.descriptor, &set.bundle, None);
+                    todo.extend(referrer.blobs.into_iter().map(|blob| ((&image.repository, blob.0.digest), blob)));
+                }
+            }
+        }
+        let mut by_repository: BTreeMap<&Repository, Vec<(Descriptor, Bytes)>> = BTreeMap::new();
+        for ((repository, _), blob) in todo {
+            by_repository.entry(repository).or_default().push(blob);
+        }
+        stream::iter(by_repository.into_iter().map(Ok))
+            .try_for_each_concurrent(self.job.slots.total(), async |(repository, blobs)| {
+                self.put_made(&self.remote(repository).assume_empty(), &blobs).await
+            })
+            .await
+    }
+
     /// Puts every manifest by digest, children first.
     async fn manifests(&self) -> Result<Vec<Outcome<'a>>, Error> {
         let results: Vec<Result<Outcome<'a>, (usize, Diagnostic)>> =
@@ -298,10 +340,20 @@ impl<'a> Pusher<'a> {
     async fn image_manifests(&self, image: &'a ImagePlan) -> Result<Result<Outcome<'a>, Diagnostic>, Error> {
         let remote = self.remote(&image.repository);
         let mut refused = false;
-        for node in self.job.plan.graph.below(&image.digest) {
-            if node.manifest.is_none() {
-                continue;
-            }
+        let manifests: Vec<_> = self.job.plan.graph.below(&image.digest);
+        let manifests: Vec<_> = manifests.into_iter().filter(|node| node.manifest.is_some()).collect();
+        let is_index = |node: &&&store::Node| {
+            node.children
+                .iter()
+                .any(|child| self.job.plan.graph.get(child).is_some_and(|child| child.manifest.is_some()))
+        };
+        // Those of single platforms do not wait for each other; indexes come after all that they name.
+        stream::iter(manifests.iter().filter(|node| !is_index(node) && !node.is_sparse()).map(Ok::<_, Error>))
+            .try_for_each_concurrent(self.job.slots.total(), async |node| {
+                self.put_manifest(&remote, &node.descriptor.digest).await
+            })
+            .await?;
+        for node in manifests.iter().filter(|node| is_index(node) || node.is_sparse()) {
             match self.put_manifest(&remote, &node.descriptor.digest).await {
                 Ok(()) => {}
                 // Whoever holds such an index, or a sparse one, cannot be pushed either.
@@ -399,10 +451,11 @@ impl<'a> Pusher<'a> {
     async fn sign(&self, remote: &Remote, digest: Digest, upstream: Option<Digest>) -> Result<(), Error> {
         let sets: Vec<_> = self.job.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
         let ours: Vec<_> = sets.iter().flat_map(|set| set.simple.iter().cloned()).collect();
-        let tag: Option<Tag> = signature_tag(&digest).parse().ok();
-        if let Some(tag) = tag
-            && (upstream.is_some() || !ours.is_empty())
-        {
+        let simple = async {
+            let Ok(tag) = signature_tag(&digest).parse::<Tag>() else { return Ok(()) };
+            if upstream.is_none() && ours.is_empty() {
+                return Ok(());
+            }
             let there = match remote.manifest(&By::Tag(tag.clone())).await {
                 Ok(raw) => Some(raw.bytes),
                 Err(registry::Error::NotFound { .. }) => None,
@@ -416,15 +469,19 @@ impl<'a> Pusher<'a> {
                 let raw = RawManifest { descriptor: merged.manifest.0, bytes: merged.manifest.1 };
                 remote.put_manifest(&raw, Some(&tag)).await?;
             }
-        }
-        let subject = self.raw(&digest)?.descriptor;
-        for set in &sets {
-            let referrer = bundle_referrer(&subject, &set.bundle, None);
-            self.put_made(remote, &referrer.blobs).await?;
-            let raw = RawManifest { descriptor: referrer.manifest.0, bytes: referrer.manifest.1 };
-            remote.add_referrer(&digest, &raw).await?;
-        }
-        Ok(())
+            Ok::<_, Error>(())
+        };
+        let bundles = async {
+            let subject = self.raw(&digest)?.descriptor;
+            for set in &sets {
+                let referrer = bundle_referrer(&subject, &set.bundle, None);
+                self.put_made(remote, &referrer.blobs).await?;
+                let raw = RawManifest { descriptor: referrer.manifest.0, bytes: referrer.manifest.1 };
+                remote.add_referrer(&digest, &raw).await?;
+            }
+            Ok(())
+        };
+        futures_util::try_join!(simple, bundles).map(drop)
     }
 
     async fn put_made(&self, remote: &Remote, blobs: &[(Descriptor, Bytes)]) -> Result<(), Error> {
@@ -445,11 +502,13 @@ impl<'a> Pusher<'a> {
     }
 
     async fn files(&self) -> Result<(), Error> {
-        for set in &self.job.plan.files {
-            let (descriptor, bytes) = set.artifact.manifest.clone();
-            self.remote(&set.repository).put_manifest(&RawManifest { descriptor, bytes }, Some(&set.tag)).await?;
-        }
-        Ok(())
+        stream::iter(self.job.plan.files.iter().map(Ok::<_, Error>))
+            .try_for_each_concurrent(self.job.slots.total(), async |set| {
+                let (descriptor, bytes) = set.artifact.manifest.clone();
+                let raw = RawManifest { descriptor, bytes };
+                Ok(self.remote(&set.repository).put_manifest(&raw, Some(&set.tag)).await?)
+            })
+            .await
     }
 
     /// Asks for every digest once more, before any tag points at it.
@@ -477,20 +536,39 @@ impl<'a> Pusher<'a> {
         if lost.is_empty() { Ok(()) } else { Err(Error::Unanswered(lost)) }
     }
 
+    /// Looks where the tags point now, for each image in its order.
+    async fn tagged(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<Vec<Option<Digest>>>, Error> {
+        stream::iter(outcomes)
+            .map(async |outcome| {
+                let remote = self.remote(&outcome.image.repository);
+                let mut tagged = Vec::with_capacity(outcome.image.tags.len());
+                for tag in &outcome.image.tags {
+                    tagged.push(remote.head(&By::Tag(tag.clone())).await?.map(|there| there.digest));
+                }
+                Ok(tagged)
+            })
+            .buffered(self.job.slots.total())
+            .try_collect()
+            .await
+    }
+
     /// Writes the tags; those that point right already are left alone.
     ///
     /// In one repository one tag at a time: writing a tag puts its manifest again, and docker-registry then refuses an
     /// index that names this manifest ([`Once`] tells why).
-    async fn tags(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<LoadedImage>, Error> {
+    async fn tags(
+        &self,
+        outcomes: &[Outcome<'_>],
+        before: Vec<Vec<Option<Digest>>>,
+    ) -> Result<Vec<LoadedImage>, Error> {
         let turns: BTreeMap<&Repository, Mutex<()>> =
             outcomes.iter().map(|outcome| (&outcome.image.repository, Mutex::default())).collect();
         let turns = &turns;
-        stream::iter(outcomes)
-            .map(async |outcome| {
+        stream::iter(outcomes.iter().zip(before))
+            .map(async |(outcome, before)| {
                 let remote = self.remote(&outcome.image.repository);
                 let mut replaced = BTreeMap::new();
-                for tag in &outcome.image.tags {
-                    let before = remote.head(&By::Tag(tag.clone())).await?.map(|there| there.digest);
+                for (tag, before) in outcome.image.tags.iter().zip(before) {
                     if before == Some(outcome.root.descriptor.digest) {
                         continue;
                     }

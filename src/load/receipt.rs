@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -233,12 +234,18 @@ async fn push(remote: &Remote, receipt: &Receipt, control: &Control) -> Result<(
         layer.annotations.insert(TITLE.to_owned(), name.to_owned());
         layers.push(layer);
     }
-    for blob in layers.iter().chain([&config]) {
-        let blob = Descriptor::new(blob.media_type.clone(), blob.digest, blob.size);
-        if !remote.has(&blob).await? {
-            remote.put(&blob, &memory, &|_| {}).await?;
-        }
-    }
+    // The first layer says when it was made, so nobody has it yet.
+    let fresh = remote.clone().assume_empty();
+    stream::iter(layers.iter().chain([&config]).enumerate().map(Ok::<_, Error>))
+        .try_for_each_concurrent(None, async |(at, blob)| {
+            let blob = Descriptor::new(blob.media_type.clone(), blob.digest, blob.size);
+            let remote = if at == 0 { &fresh } else { remote };
+            if !remote.has(&blob).await? {
+                remote.put(&blob, &memory, &|_| {}).await?;
+            }
+            Ok(())
+        })
+        .await?;
     let manifest = json!({
         "schemaVersion": 2, "mediaType": media_type::MANIFEST, "artifactType": RECEIPT_TYPE, "config": config, "layers": layers,
     });

@@ -18,6 +18,7 @@ use super::{
     challenge::Challenge,
     credentials::{Credentials, Found, Login},
     error::{Error, Place, Who},
+    manifests::RawManifest,
     realm::{self, Trust},
     scope::Scopes,
     token::{self, Ask},
@@ -33,6 +34,8 @@ use crate::{
 const MAX_TOKEN_ANSWER: usize = 1 << 20;
 /// How much of an error body is read.
 pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
+/// How many bytes of manifests are kept for being read a second time; a manifest has some kilobytes.
+const MAX_KNOWN: usize = 4 << 20;
 /// What Docker Hub's API is called; references name it `docker.io`.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
@@ -86,7 +89,11 @@ pub(super) struct Endpoint {
     pub(super) held: Mutex<HashMap<Digest, HashSet<String>>>,
     pub(super) upload_mode: AtomicU8,
     pub(super) ignores_ranges: AtomicBool,
+    /// It was seen to keep lists of referrers itself.
+    pub(super) keeps_referrers: AtomicBool,
     lists: Mutex<Locks>,
+    /// Manifests that were read from repositories of this registry, with their size together.
+    manifests: Mutex<(HashMap<(String, Digest), RawManifest>, usize)>,
 }
 
 impl Endpoint {
@@ -106,7 +113,9 @@ impl Endpoint {
             held: Mutex::default(),
             upload_mode: AtomicU8::new(0),
             ignores_ranges: AtomicBool::new(false),
+            keeps_referrers: AtomicBool::new(false),
             lists: Mutex::default(),
+            manifests: Mutex::default(),
         }
     }
 
@@ -474,6 +483,21 @@ impl Endpoint {
     pub(super) fn list_lock(&self, path: &str, tag: &Tag) -> Arc<tokio::sync::Mutex<()>> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.entry((path.to_owned(), tag.clone())).or_default().clone()
+    }
+
+    /// Returns a manifest that was read from this repository before: pinning reads what planning reads again.
+    pub(super) fn known_manifest(&self, path: &str, digest: &Digest) -> Option<RawManifest> {
+        let known = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        known.0.get(&(path.to_owned(), *digest)).cloned()
+    }
+
+    /// Keeps a verified manifest while there is room.
+    pub(super) fn remember_manifest(&self, path: &str, raw: &RawManifest) {
+        let mut known = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.1 + raw.bytes.len() <= MAX_KNOWN {
+            known.1 += raw.bytes.len();
+            known.0.insert((path.to_owned(), raw.descriptor.digest), raw.clone());
+        }
     }
 
     pub(super) fn set_ignores_ranges(&self) {

@@ -86,6 +86,11 @@ impl Remote {
     /// [`Error::NotFound`], [`Error::WrongDigest`], [`Error::Manifest`] when it cannot be read, and everything that can
     /// happen to any request.
     pub async fn manifest(&self, by: &By) -> Result<RawManifest, Error> {
+        if let By::Digest(digest) = by
+            && let Some(known) = self.endpoint.known_manifest(&self.path, digest).filter(|_| self.side == Side::Source)
+        {
+            return Ok(known);
+        }
         let mut refetched = false;
         loop {
             match self.fetch_manifest(by).await {
@@ -95,7 +100,13 @@ impl Remote {
                     refetched = true;
                     self.endpoint.client.observer().on(&crate::event::Event::Refetching { digest: announced });
                 }
-                outcome => return outcome,
+                Ok(raw) => {
+                    if self.side == Side::Source {
+                        self.endpoint.remember_manifest(&self.path, &raw);
+                    }
+                    return Ok(raw);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

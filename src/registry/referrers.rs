@@ -4,6 +4,8 @@
 //! "Referrers Tag Schema"). Descriptors in such lists are hints: some clients write wrong artifact types into them, so
 //! nothing is left out because of what a descriptor says.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -86,9 +88,6 @@ impl Remote {
     /// # Errors
     /// As [`Remote::put_manifest`], and [`Error::Contended`] when others kept changing the list.
     pub async fn add_referrer(&self, subject: &Digest, manifest: &RawManifest) -> Result<(), Error> {
-        if self.send_manifest(manifest, None).await? {
-            return Ok(());
-        }
         // A registry that lists it without having said so needs no tag either.
         let entry = list_entry(manifest).map_err(|cause| Error::Manifest {
             place: self.endpoint.place(&self.path),
@@ -96,13 +95,29 @@ impl Remote {
             cause: Box::new(cause),
         })?;
         let tag = list_tag(subject);
+        let by = By::Tag(tag.clone());
         // Within this process one at a time; against others by reading again.
         let lock = self.endpoint.list_lock(&self.path, &tag);
         let _alone = lock.lock().await;
+        // Most registries need the list; it is read meanwhile, until one has shown that it does not.
+        let (kept, mut list) = if self.endpoint.keeps_referrers.load(Ordering::Relaxed) {
+            (self.send_manifest(manifest, None).await?, None)
+        } else {
+            let (kept, list) = futures_util::join!(self.send_manifest(manifest, None), self.manifest(&by));
+            (kept?, Some(list))
+        };
+        if kept {
+            self.endpoint.keeps_referrers.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
         let mut trial =
             self.endpoint.client.trial(format!("list of referrers {}:{tag}", self.endpoint.place(&self.path)));
         for attempt in 1..=MAX_ATTEMPTS {
-            let before = match self.manifest(&By::Tag(tag.clone())).await {
+            let read = match list.take() {
+                Some(read) => read,
+                None => self.manifest(&by).await,
+            };
+            let before = match read {
                 Ok(raw) => {
                     self.parse_list(&raw, subject)?;
                     Some(raw)
@@ -113,7 +128,7 @@ impl Remote {
             let Some(after) = with_entry(before.as_ref(), &entry) else { return Ok(()) };
             self.put_manifest(&after, Some(&tag)).await?;
             // Somebody may have read the same list and written another one right after us.
-            let now = self.manifest(&By::Tag(tag.clone())).await?;
+            let now = self.manifest(&by).await?;
             if with_entry(Some(&now), &entry).is_none() {
                 return Ok(());
             }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::{
     Error, Source,
@@ -35,6 +35,13 @@ pub(super) const MAX_FAILURES: u32 = 10;
 /// How many bytes are hashed and written at once: large enough that the switch to a blocking thread costs nothing, small
 /// enough that two for each connection fit into the memory that is promised (2 MiB for each).
 pub(super) const BATCH: usize = 1 << 20;
+
+/// How many bytes are hashed and then written before the next: what is written is then still in the processor's cache.
+const PIECE: usize = 256 << 10;
+
+/// How many bytes are written before the system is asked to bring them to the disk: long enough for the file system to
+/// allocate in large extents, short enough that little is left for the sync at the end.
+const WRITEBACK_EVERY: u64 = 16 << 20;
 
 /// How many new bytes are worth a mark: at most this much of a connection's work is done again after a kill.
 pub(super) const MARK_EVERY: u64 = 4 << 20;
@@ -279,7 +286,8 @@ async fn stream<S: Source>(batch: &mut Batch<'_, S>) -> Result<(), Broken> {
 /// What one flush gives back: the state of the hash, the buffer to use again, and how many bytes were written.
 type Flushed = Result<(Option<Hasher>, Vec<u8>, u64), files::Error>;
 
-/// Collects chunks into large writes: while one buffer is hashed and written, the other one fills.
+/// Collects chunks into large writes: while one buffer is hashed and written, the other one fills. The copy costs less
+/// than keeping the chunks would: the source then needs new memory for each, and the kernel clears it every time.
 struct Batch<'a, S> {
     wire: &'a Wire<'a, S>,
     segment: &'a Segment,
@@ -293,6 +301,9 @@ struct Batch<'a, S> {
     spare: Option<Vec<u8>>,
     flushing: Option<BoxFuture<'static, Flushed>>,
     marked: u64,
+    /// Everything before this was given to the disk.
+    given: u64,
+    giving: Option<BoxFuture<'static, ()>>,
 }
 
 impl<'a, S> Batch<'a, S> {
@@ -307,6 +318,8 @@ impl<'a, S> Batch<'a, S> {
             spare: None,
             flushing: None,
             marked: segment.start,
+            given: segment.start,
+            giving: None,
         }
     }
 
@@ -334,14 +347,16 @@ impl<'a, S> Batch<'a, S> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut hasher = self.hasher.take();
         let file = self.wire.job.file.clone();
-        let at = self.wire.job.base + self.at - buffer.len() as u64;
+        let mut at = self.wire.job.base + self.at - buffer.len() as u64;
         self.flushing = Some(Box::pin(blocking(move || {
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&buffer);
+            for piece in buffer.chunks(PIECE) {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(piece);
+                }
+                file.write_all_at(piece, at)?;
+                at += piece.len() as u64;
             }
-            file.write_all_at(&buffer, at)?;
             let written = buffer.len() as u64;
-            file.start_writeback(at, written);
             buffer.clear();
             Ok((hasher, buffer, written))
         })));
@@ -360,7 +375,24 @@ impl<'a, S> Batch<'a, S> {
         if total - self.marked >= MARK_EVERY {
             self.mark(total);
         }
+        if total - self.given >= WRITEBACK_EVERY {
+            self.give(total);
+        }
         Ok(())
+    }
+
+    /// Has the disk begin to write what is in the file, unless it still does from the last time: a slow disk must not
+    /// hold up what the memory can take.
+    fn give(&mut self, total: u64) {
+        if let Some(giving) = &mut self.giving
+            && giving.now_or_never().is_none()
+        {
+            return;
+        }
+        let file = self.wire.job.file.clone();
+        let (at, bytes) = (self.wire.job.base + self.given, total - self.given);
+        self.given = total;
+        self.giving = Some(Box::pin(blocking(move || file.start_writeback(at, bytes))));
     }
 
     fn mark(&mut self, total: u64) {
@@ -377,6 +409,9 @@ impl<'a, S> Batch<'a, S> {
             self.flush().await?;
         }
         self.settle().await?;
+        if self.given < self.at && self.segment.end() - self.segment.start >= MARK_EVERY {
+            self.give(self.at);
+        }
         if !self.front && self.marked < self.at {
             self.mark(self.at);
         }
