@@ -306,7 +306,11 @@ impl<'a> Pusher<'a> {
             }
         }
         let mut by_repository: BTreeMap<&Repository, Vec<(Descriptor, Bytes)>> = BTreeMap::new();
-        for ((repository, _), blob) in todo {
+        // What an image brings itself (an empty config is part of many artifacts) is under way with its blobs, and nothing
+        // may be put into a repository twice at the same time.
+        for ((repository, _), blob) in
+            todo.into_iter().filter(|((_, digest), _)| self.job.plan.graph.get(digest).is_none())
+        {
             by_repository.entry(repository).or_default().push(blob);
         }
         stream::iter(by_repository.into_iter().map(Ok))
