@@ -9,6 +9,7 @@
 mod access;
 mod archive;
 mod discover;
+mod faults;
 mod layers;
 mod serve;
 mod stock_registry;
