@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
 
 use super::{
-    machine::{CREATE, LOAD, Machine, assert_loaded, fill, names},
+    machine::{CREATE, Machine, assert_loaded, fill, names},
     namespace,
 };
 use crate::support::{

@@ -63,10 +63,6 @@ impl Outcome {
         }
         self
     }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
-    }
 }
 
 /// Is a command that runs; killed when dropped.
