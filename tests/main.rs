@@ -13,6 +13,7 @@ mod demo;
 mod discover;
 mod docs;
 mod journey;
+mod faults;
 mod layers;
 mod local_images;
 mod serve;

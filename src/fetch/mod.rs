@@ -79,6 +79,15 @@ pub enum Error {
     /// A blob could not be moved.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A blob of known images could not be moved.
+    #[error("{cause} (needed by {})", needed_by(images))]
+    Blob {
+        /// The images that need it.
+        images: Vec<Reference>,
+        /// Why.
+        #[source]
+        cause: store::Error,
+    },
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
@@ -115,7 +124,7 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
-            Error::Image { cause, .. } | Error::Store(cause) => cause.kind(),
+            Error::Image { cause, .. } | Error::Blob { cause, .. } | Error::Store(cause) => cause.kind(),
             Error::Companions { cause, .. } => cause.kind(),
             Error::TooManyCompanions { .. } => Kind::Corrupt,
             Error::Local(cause) => cause.kind(),
@@ -131,7 +140,7 @@ impl Classify for Error {
 
     fn side(&self) -> Option<Side> {
         match self {
-            Error::Image { cause, .. } | Error::Store(cause) => cause.side(),
+            Error::Image { cause, .. } | Error::Blob { cause, .. } | Error::Store(cause) => cause.side(),
             Error::Companions { .. } | Error::TooManyCompanions { .. } | Error::Registry(_) => Some(Side::Source),
             Error::Archive(cause) => cause.side(),
             _ => None,
@@ -143,6 +152,33 @@ impl Classify for Error {
             Error::Several(diagnostics, _) => diagnostics,
             _ => &[],
         }
+    }
+}
+
+/// How many images an error names before it only counts them.
+const NAMED: usize = 3;
+
+fn needed_by(images: &[Reference]) -> String {
+    let named: Vec<String> = images.iter().take(NAMED).map(Reference::to_string).collect();
+    match images.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+impl Error {
+    /// Says which images need the content that could not be moved, where the failure is about one.
+    fn of_content(cause: store::Error, inventory: &archive::Inventory) -> Error {
+        let digest = match &cause {
+            store::Error::Corrupt { expected: digest, .. }
+            | store::Error::Size { digest, .. }
+            | store::Error::Missing { digest, .. } => *digest,
+            _ => return cause.into(),
+        };
+        let entry = inventory.entries.iter().find(|entry| entry.digest == digest);
+        let named = |at: &u32| inventory.images.get(*at as usize)?.references.first().cloned();
+        let images: Vec<Reference> = entry.iter().flat_map(|entry| &entry.images).filter_map(named).collect();
+        if images.is_empty() { cause.into() } else { Error::Blob { images, cause } }
     }
 }
 
@@ -409,7 +445,9 @@ pub async fn pull(planned: Planned, target: &Path) -> Result<Pulled, Error> {
     let leaves = layout.leaves();
     let target: PathBuf = target.to_owned();
     let writer = Writer::open(&target, layout, &slots, observer.clone())?;
-    let copied = copy(&router, &writer, &leaves, &slots, observer.as_ref(), Phase::Pull).await?;
+    let copied = copy(&router, &writer, &leaves, &slots, observer.as_ref(), Phase::Pull)
+        .await
+        .map_err(|cause| Error::of_content(cause, writer.layout().inventory()))?;
     let finished = writer.finish().await?;
     Ok(Pulled { finished, copied })
 }

@@ -1,6 +1,6 @@
 //! Manifests and tags.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -78,6 +78,13 @@ impl RawManifest {
         RawManifest { descriptor: Descriptor::of(media_type, &bytes), bytes }
     }
 }
+
+/// How long to wait before a manifest is put again that was refused with DIGEST_INVALID. What we send has the digest that
+/// we say, so these words are about something else: distribution says them too when the link of a layer or child that the
+/// manifest names does not hold a digest (`PutManifest` in registry/handlers/manifests.go), as while that link is being
+/// written. That passes.
+const UNSETTLED_WAITS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(1000), Duration::from_millis(3000)];
 
 impl Remote {
     /// Fetches a manifest. Its digest is computed from its bytes and must be the one asked for or announced.
@@ -217,6 +224,18 @@ impl Remote {
 
     /// Puts a manifest; returns whether the registry says that it keeps the list of referrers itself.
     pub(super) async fn send_manifest(&self, manifest: &RawManifest, tag: Option<&Tag>) -> Result<bool, Error> {
+        for wait in UNSETTLED_WAITS {
+            match self.send_manifest_once(manifest, tag).await {
+                Err(Error::Status { answer, .. }) if answer.status == 400 && answer.has_code(&["DIGEST_INVALID"]) => {
+                    tokio::time::sleep(wait).await;
+                }
+                other => return other,
+            }
+        }
+        self.send_manifest_once(manifest, tag).await
+    }
+
+    async fn send_manifest_once(&self, manifest: &RawManifest, tag: Option<&Tag>) -> Result<bool, Error> {
         let digest = manifest.descriptor.digest;
         let by = tag.cloned().map_or(By::Digest(digest), By::Tag);
         let content_type = HeaderValue::from_str(manifest.descriptor.media_type.as_str()).map_err(|_| {

@@ -104,8 +104,13 @@ fn a_stop_lets_requests_finish() {
     let addr = registry.addr();
     let target = format!("/v2/a/blobs/uploads/?digest={}", digest(&bytes));
     let mut stream = wire::connect(addr);
-    let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", bytes.len());
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", bytes.len());
     stream.write_all(head.as_bytes()).unwrap();
+    // A stop lets go of connections that have not asked for anything yet; the word to continue says that this one has.
+    let mut word = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(&bytes[..1_000_000]).unwrap();
     let idle = wire::connect(addr);
     let stopping = std::thread::spawn(move || registry.stop());

@@ -39,6 +39,8 @@ use super::registry::{Wrap, wait_for};
 pub enum Fault {
     /// Answers this status instead of doing anything.
     Status(u16),
+    /// Answers this status with an error of this code.
+    Refuse(u16, &'static str),
     /// Answers 429 with this `Retry-After`.
     TooMany(&'static str),
     /// Does it, then answers this status: the client cannot know that it was done.
@@ -162,6 +164,11 @@ async fn inflict(fault: Fault, mut request: Request, next: Next) -> Response {
         Fault::Status(code) => {
             drain(request).await;
             status(code).into_response()
+        }
+        Fault::Refuse(code, word) => {
+            drain(request).await;
+            let body = serde_json::json!({"errors": [{"code": word, "message": "as the test wants it"}]});
+            (status(code), [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
         }
         Fault::TooMany(after) => {
             drain(request).await;
@@ -299,6 +306,7 @@ pub struct Proxy {
     task: JoinHandle<()>,
     connections: Arc<AtomicUsize>,
     broken: Arc<AtomicUsize>,
+    carried: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -306,13 +314,15 @@ impl Proxy {
     pub fn start(upstream: SocketAddr, line: Line) -> Proxy {
         let connections = Arc::new(AtomicUsize::new(0));
         let broken = Arc::new(AtomicUsize::new(0));
+        let carried = Arc::new(AtomicU64::new(0));
         let (opened, broke) = (Arc::clone(&connections), Arc::clone(&broken));
+        let counter = Arc::clone(&carried);
         let (addr, task) = wait_for(async move {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let addr = listener.local_addr().unwrap();
-            (addr, tokio::spawn(forward_all(listener, upstream, line, opened, broke)))
+            (addr, tokio::spawn(forward_all(listener, upstream, line, opened, broke, counter)))
         });
-        Proxy { addr, task, connections, broken }
+        Proxy { addr, task, connections, broken, carried }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -328,6 +338,11 @@ impl Proxy {
     pub fn broken(&self) -> usize {
         self.broken.load(Ordering::SeqCst)
     }
+
+    /// Returns how many bytes were carried in both directions, heads included.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -342,6 +357,7 @@ async fn forward_all(
     line: Line,
     opened: Arc<AtomicUsize>,
     broke: Arc<AtomicUsize>,
+    carried: Arc<AtomicU64>,
 ) {
     let chance = Chance::new(line.seed);
     // Ends every connection when the proxy is dropped.
@@ -353,7 +369,7 @@ async fn forward_all(
             let which = line.breaks[chance.below(line.breaks.len() as u64) as usize];
             (which, chance.below(line.within.max(1)))
         });
-        let broke = Arc::clone(&broke);
+        let (broke, carried) = (Arc::clone(&broke), Arc::clone(&carried));
         connections.spawn(async move {
             tokio::time::sleep(line.round_trip).await;
             let Ok(server) = TcpStream::connect(upstream).await else { return };
@@ -362,8 +378,8 @@ async fn forward_all(
             }
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            let up = carry(from_client, to_server, line, None);
-            let down = carry(from_server, to_client, line, fault.map(|fault| (fault, broke)));
+            let up = carry(from_client, to_server, line, None, &carried);
+            let down = carry(from_server, to_client, line, fault.map(|fault| (fault, broke)), &carried);
             let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
             tokio::select! {
                 // The client closed its side; the answer may still be under way.
@@ -380,6 +396,7 @@ async fn carry(
     mut to: OwnedWriteHalf,
     line: Line,
     fault: Option<((Break, u64), Arc<AtomicUsize>)>,
+    carried: &AtomicU64,
 ) {
     let under_way = Arc::new(Semaphore::new(line.window));
     let (sender, mut arriving) = mpsc::unbounded_channel::<(Instant, Bytes)>();
@@ -440,6 +457,7 @@ async fn carry(
                 return;
             }
             passed += count as u64;
+            carried.fetch_add(count as u64, Ordering::SeqCst);
             let _ = acknowledge.send((Instant::now() + half, count));
         }
         let _ = to.shutdown().await;
