@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | words | [`error`] | kinds of failure, exit codes, diagnostics |
 //! | words | [`tree`] | paths that cannot escape, files in memory |
+//! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
 //! | places | [`store`] | sources, sinks, walking and copying content |
@@ -22,6 +23,7 @@
 
 pub mod error;
 pub mod tree;
+pub mod yaml;
 
 pub mod oci;
 
