@@ -18,6 +18,7 @@
 //! | words | [`yaml`] | YAML and JSON documents with the place of every value |
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
+//! | nouns | [`helm`] | charts rendered as helm renders them |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 #![forbid(unsafe_code)]
 
@@ -28,5 +29,7 @@ pub mod yaml;
 pub mod oci;
 
 pub mod event;
+
+pub mod helm;
 
 pub mod store;
