@@ -110,6 +110,13 @@ pub enum Warning {
         /// Its path of names.
         chart: String,
     },
+    /// A schema refers to another document, which is not fetched: what it says was not checked.
+    SchemaReference {
+        /// The chart.
+        chart: String,
+        /// The reference.
+        reference: String,
+    },
     /// A value was given that no template read.
     UnusedValue {
         /// Its dotted path.
@@ -266,7 +273,10 @@ fn run(
     live.process(&given)?;
     let values = coalesce_values(&live, &given, false)?;
     if !options.skip_schema_validation {
-        schema::validate(&live, &values)?;
+        let skipped = schema::validate(&live, &values)?;
+        rendered.warnings.extend(
+            skipped.into_iter().map(|(chart, reference)| Warning::SchemaReference { chart, reference }),
+        );
     }
     let wanted = &live.metadata.kube_version;
     if !wanted.is_empty() && !semver::is_compatible(wanted, &capabilities.kube.normalized) {
@@ -348,50 +358,46 @@ fn text(bytes: Vec<u8>) -> String {
     }
 }
 
-/// Maps the lines of a part of the output to lines of the template.
-fn line_map(out: &str, start: usize, end: usize, trail: &Trail, source: &[u8]) -> Vec<(u32, u32)> {
-    let mut lines: Vec<(u32, u32)> = Vec::new();
-    let mut mark = trail.partition_point(|(at, _)| *at as usize <= start).saturating_sub(1);
-    let (mut counted, mut line_of_source) = (0usize, 1u32);
-    let mut at = start;
-    for (number, line) in out[start..end].split_inclusive('\n').enumerate() {
-        let line_end = at + line.len();
-        // The last piece that begins before the line's first visible character made the line.
-        let visible = at + (line.len() - line.trim_start().len()).min(line.len().saturating_sub(1));
-        while trail.get(mark + 1).is_some_and(|(next, _)| *next as usize <= visible) {
-            mark += 1;
-        }
-        if let Some((piece, pos)) = trail.get(mark) {
-            let pos = (*pos as usize).min(source.len());
-            if pos < counted {
-                (counted, line_of_source) = (0, 1);
-            }
-            line_of_source += source[counted..pos].iter().filter(|byte| **byte == b'\n').count() as u32;
-            counted = pos;
-            // Inside a piece of text every line of output is a line of the template.
-            let inside = out.get(*piece as usize..visible).map_or(0, |text| text.matches('\n').count()) as u32;
-            let from_text = source.get(pos..pos + 2) != Some(b"{{") && is_text(source, pos);
-            let line = line_of_source + if from_text { inside } else { 0 };
-            let number = number as u32 + 1;
-            if lines.last().is_none_or(|(_, before)| *before != line) {
-                lines.push((number, line));
-            }
-        }
-        at = line_end;
-    }
-    lines
+/// Finds lines in a text by offset.
+struct Lines {
+    starts: Vec<usize>,
 }
 
-/// Tells whether an offset is outside of actions.
-fn is_text(source: &[u8], pos: usize) -> bool {
-    let before = &source[..pos];
-    let open = before.windows(2).rposition(|pair| pair == b"{{");
-    let close = before.windows(2).rposition(|pair| pair == b"}}");
-    match (open, close) {
-        (Some(open), Some(close)) => close > open,
-        (Some(_), None) => false,
-        _ => true,
+impl Lines {
+    fn of(text: &[u8]) -> Lines {
+        let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        Lines { starts: std::iter::once(0).chain(breaks).collect() }
     }
+
+    /// Returns the line of an offset, from 1.
+    fn at(&self, offset: usize) -> u32 {
+        self.starts.partition_point(|start| *start <= offset) as u32
+    }
+}
+
+/// Maps the lines of a part of the output to lines of the template.
+fn line_map(out: &str, part: (usize, usize), out_lines: &Lines, trail: &Trail, source: &Lines) -> Vec<(u32, u32)> {
+    let (start, end) = part;
+    let mut lines: Vec<(u32, u32)> = Vec::new();
+    let mut mark = trail.partition_point(|step| step.out as usize <= start).saturating_sub(1);
+    let mut at = start;
+    for (number, line) in out[start..end].split_inclusive('\n').enumerate() {
+        // The last piece that begins before the line's first visible character made the line.
+        let visible = at + (line.len() - line.trim_start().len()).min(line.len().saturating_sub(1));
+        while trail.get(mark + 1).is_some_and(|next| next.out as usize <= visible) {
+            mark += 1;
+        }
+        if let Some(step) = trail.get(mark) {
+            // Inside a piece of text every line of the output is a line of the template.
+            let inside = if step.text { out_lines.at(visible) - out_lines.at(step.out as usize) } else { 0 };
+            let line = source.at(step.from as usize) + inside;
+            if lines.last().is_none_or(|(_, before)| *before != line) {
+                lines.push((number as u32 + 1, line));
+            }
+        }
+        at += line.len();
+    }
+    lines
 }
 
 fn documents(
@@ -410,10 +416,11 @@ fn documents(
         if out.trim().is_empty() {
             continue;
         }
-        let source = units.get(&name).map(|unit| &unit.file.data[..]).unwrap_or_default();
+        let source = Lines::of(units.get(&name).map(|unit| &unit.file.data[..]).unwrap_or_default());
+        let out_lines = Lines::of(out.as_bytes());
         for (start, end) in split(&out) {
             let text = &out[start..end];
-            let lines = line_map(&out, start, end, &trail, source);
+            let lines = line_map(&out, (start, end), &out_lines, &trail, &source);
             let failed = |line: Option<u32>, message: String| {
                 let manifest = Manifest {
                     template: name.clone(),

@@ -55,8 +55,19 @@ impl Templates {
     }
 }
 
-/// Tells from which offset of the file each part of the output came: (output offset, source offset).
-pub type Trail = Vec<(u32, Pos)>;
+/// Tells from where in the file a part of the output came.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Where the part begins in the output.
+    pub out: u32,
+    /// The offset in the file.
+    pub from: Pos,
+    /// Whether it is text of the file; an action's result otherwise.
+    pub text: bool,
+}
+
+/// Tells where each part of an output came from, in order.
+pub type Trail = Vec<Step>;
 
 struct Frame<'t> {
     template: &'t Template,
@@ -290,9 +301,9 @@ impl<'e> Interp<'e> {
         Ok(Flow::On)
     }
 
-    fn write(&mut self, frame: &mut Frame<'_>, pos: Pos, text: &[u8], out: &mut Vec<u8>) -> Eval<()> {
+    fn write(&mut self, frame: &mut Frame<'_>, pos: Pos, text: &[u8], out: &mut Vec<u8>, plain: bool) -> Eval<()> {
         if let Some(trail) = &mut frame.trail {
-            trail.push((out.len() as u32, pos));
+            trail.push(Step { out: out.len() as u32, from: pos, text: plain });
         }
         out.extend_from_slice(text);
         if out.len() > self.limits.output {
@@ -306,16 +317,16 @@ impl<'e> Interp<'e> {
             return frame.limit(0, &"...", limit);
         }
         match node {
-            Node::Text(pos, text) => self.write(frame, *pos, text, out)?,
+            Node::Text(pos, text) => self.write(frame, *pos, text, out, true)?,
             Node::Action(pipe) => {
                 let value = self.pipe(frame, dot, pipe)?;
                 if pipe.decl.is_empty() {
                     match &value {
-                        Value::Str(text) => self.write(frame, pipe.pos, text.bytes(), out)?,
+                        Value::Str(text) => self.write(frame, pipe.pos, text.bytes(), out, false)?,
                         other => {
                             let text = gofmt::print_value(other)
                                 .map_err(|limit| frame.call_failed(pipe.pos, pipe, "print", limit.into()))?;
-                            self.write(frame, pipe.pos, &text, out)?;
+                            self.write(frame, pipe.pos, &text, out, false)?;
                         }
                     }
                 }
@@ -348,7 +359,7 @@ impl<'e> Interp<'e> {
                 };
                 let mut inner = Frame { template: &template, vars: vec![("$".into(), data.clone())], trail: None };
                 if let Some(trail) = &mut frame.trail {
-                    trail.push((out.len() as u32, *pos));
+                    trail.push(Step { out: out.len() as u32, from: *pos, text: false });
                 }
                 self.nested(|interp| {
                     interp.nodes(&mut inner, &data, &template.root, out).map_err(CallError::Exec)?;
@@ -675,6 +686,8 @@ impl<'e> Interp<'e> {
             (Expr::Nil(_), param) if !param.takes_nil() => {
                 frame.fail(pos, expr, format!("cannot assign nil to {}", param.name()))
             }
+            (Expr::Nil(_), Param::Any) => Ok(Value::Nil),
+            (Expr::Nil(_), _) => Ok(Value::Missing),
             (Expr::Bool(..) | Expr::Number(..) | Expr::Str(..), Param::Any) => self.operand(frame, dot, expr),
             (Expr::Str(_, value, _), Param::Str) => Ok(value.clone()),
             (Expr::Bool(_, truth), Param::Bool) => Ok(Value::Bool(*truth)),
