@@ -227,7 +227,7 @@ impl Builder<'_> {
             };
             // The same table under the type that has methods; nested tables stay shared with the parent.
             let below = match below {
-                Some(table) => typed(&table),
+                Some(table) => table.seen_as(DictKind::Values),
                 None => Value::dict_of(DictKind::Values, Map::new()),
             };
             let inner = self.chart(child, &format!("{path}/charts/{name}"), below, false);
@@ -246,12 +246,6 @@ impl Builder<'_> {
         }
         data
     }
-}
-
-/// Gives a table the type of `.Values`.
-fn typed(table: &Rc<Dict>) -> Value {
-    table.retype(DictKind::Values);
-    Value::Dict(table.clone())
 }
 
 fn run(
@@ -300,7 +294,7 @@ fn run(
         tables: Vec::new(),
         warnings: &mut rendered.warnings,
     };
-    builder.chart(&live, live.metadata.name.as_str(), typed(&values), true);
+    builder.chart(&live, live.metadata.name.as_str(), values.seen_as(DictKind::Values), true);
     let Builder { units, tables, .. } = builder;
     track(&values);
     let outputs = execute(&units, ambient, limits, &mut rendered)?;

@@ -218,7 +218,7 @@ fn defaults_into<C: Charted>(chart: &C, values: &Rc<Dict>, merge: bool) {
 
 /// Fills a table with what it lacks; the values that are there win.
 pub(super) fn tables(dest: &Rc<Dict>, source: &Rc<Dict>, merge: bool, depth: usize) {
-    if depth == 0 || Rc::ptr_eq(dest, source) {
+    if depth == 0 || dest.is(source) {
         return;
     }
     // Which nulls were in the source from the start tells "the user removes a default" from "the user says null".

@@ -81,7 +81,10 @@ pub(super) const FUNCS: &[Func] = &[
 
 /// Go's functions return the map as `map[string]interface {}`; the entries stay the same ones.
 fn plain(value: &Value) -> Value {
-    if let Value::Missing = value { Value::dict(Map::new()) } else { value.clone() }
+    match value {
+        Value::Dict(dict) => dict.seen_as(DictKind::Plain),
+        _ => Value::dict(Map::new()),
+    }
 }
 
 fn dict(_: &mut Interp<'_>, args: Args<'_>) -> Outcome {

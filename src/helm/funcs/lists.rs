@@ -159,7 +159,7 @@ pub(super) fn deep_equal(a: &Value, b: &Value, depth: usize) -> bool {
         }
         (Value::Dict(a), Value::Dict(b)) => {
             a.kind() == b.kind()
-                && (Rc::ptr_eq(a, b)
+                && (a.is(b)
                     || a.with(|a| {
                         b.with(|b| {
                             a.len() == b.len()

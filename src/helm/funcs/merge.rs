@@ -9,7 +9,7 @@ use super::{Args, Func, Outcome, Param, func, variadic};
 use crate::helm::template::{
     error::{CallError, Limit},
     exec::Interp,
-    value::{Dict, Map, Value},
+    value::{Dict, DictKind, Map, Value},
 };
 
 /// How deep merged dictionaries may nest.
@@ -27,8 +27,8 @@ pub(super) const FUNCS: &[Func] = &[
 
 fn all(interp: &mut Interp<'_>, args: Args<'_>, overwrite: bool) -> Outcome {
     let target = match args.value(0) {
-        Value::Missing => Value::dict(Map::new()),
-        other => other.clone(),
+        Value::Dict(dict) => dict.seen_as(DictKind::Plain),
+        _ => Value::dict(Map::new()),
     };
     if let Value::Dict(target) = &target {
         for i in 1..args.len() {
@@ -57,7 +57,7 @@ fn into(
     if depth == 0 {
         return Err(Limit::Depth(DEPTH).into());
     }
-    if Rc::ptr_eq(target, source) {
+    if target.is(source) {
         return Ok(());
     }
     let entries = source.snapshot();

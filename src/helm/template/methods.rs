@@ -65,13 +65,15 @@ fn values(dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value,
         Ok(current)
     };
     match (name, args) {
-        // Go returns the same map under its plain type: a copy of the entries stands for that, nested maps are shared.
-        ("AsMap", []) => Ok(Value::dict(dict.peek(Map::clone))),
+        ("AsMap", []) => Ok(dict.seen_as(DictKind::Plain)),
         ("YAML", []) => match goyaml::write(&Value::Dict(dict.clone())) {
             Ok(text) => Ok(Value::str(text)),
             Err(error) => Err(CallError::function(error.to_string())),
         },
-        ("Table", [Value::Str(path)]) => table(path.bytes()),
+        ("Table", [Value::Str(path)]) => table(path.bytes()).map(|found| match found {
+            Value::Dict(dict) => dict.seen_as(DictKind::Values),
+            other => other,
+        }),
         ("PathValue", [Value::Str(path)]) => {
             let bytes = path.bytes();
             let (parent, key) = match bytes.iter().rposition(|byte| *byte == b'.') {

@@ -9,7 +9,7 @@
 
 use std::{
     borrow::{Borrow, Cow},
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, HashSet},
     fmt,
     rc::Rc,
@@ -158,10 +158,15 @@ pub struct List {
     pub nil: bool,
 }
 
-/// Holds a dictionary that everyone who has it sees changing.
+/// Holds a dictionary that everyone who has it sees changing, whatever type they see it under.
 #[derive(Debug, Default)]
 pub struct Dict {
-    kind: Cell<DictKind>,
+    kind: DictKind,
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     map: RefCell<Map>,
     reads: RefCell<Option<Box<Reads>>>,
 }
@@ -178,28 +183,33 @@ pub struct Reads {
 impl Dict {
     /// Returns the Go type.
     pub fn kind(&self) -> DictKind {
-        self.kind.get()
+        self.kind
     }
 
-    /// Changes the Go type.
-    pub fn retype(&self, kind: DictKind) {
-        self.kind.set(kind);
+    /// Shows the same dictionary under another Go type.
+    pub fn seen_as(&self, kind: DictKind) -> Value {
+        Value::Dict(Rc::new(Dict { kind, shared: self.shared.clone() }))
+    }
+
+    /// Tells whether both are one and the same dictionary.
+    pub fn is(&self, other: &Dict) -> bool {
+        Rc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Looks up a key.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
         self.note_key(key);
-        self.map.borrow().get(key).cloned()
+        self.shared.map.borrow().get(key).cloned()
     }
 
     /// Tells whether there is such a key.
     pub fn has(&self, key: &[u8]) -> bool {
         self.note_key(key);
-        self.map.borrow().contains_key(key)
+        self.shared.map.borrow().contains_key(key)
     }
 
     fn note_key(&self, key: &[u8]) {
-        if let Some(reads) = self.reads.borrow_mut().as_mut()
+        if let Some(reads) = self.shared.reads.borrow_mut().as_mut()
             && !reads.whole
             && !reads.keys.contains(key)
         {
@@ -208,41 +218,41 @@ impl Dict {
     }
 
     fn note_whole(&self) {
-        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+        if let Some(reads) = self.shared.reads.borrow_mut().as_mut() {
             reads.whole = true;
         }
     }
 
     /// Starts to record what is read.
     pub fn track(&self) {
-        self.reads.borrow_mut().get_or_insert_with(Box::default);
+        self.shared.reads.borrow_mut().get_or_insert_with(Box::default);
     }
 
     /// Tells what was read since [`Dict::track`]; everything when that never happened.
     pub fn was_read(&self, key: &[u8]) -> bool {
-        self.reads.borrow().as_ref().is_none_or(|reads| reads.whole || reads.keys.contains(key))
+        self.shared.reads.borrow().as_ref().is_none_or(|reads| reads.whole || reads.keys.contains(key))
     }
 
     /// Looks at the entries without leaving a trace.
     pub fn peek<R>(&self, look: impl FnOnce(&Map) -> R) -> R {
-        look(&self.map.borrow())
+        look(&self.shared.map.borrow())
     }
 
     /// Sets a key.
     pub fn set(&self, key: Str, value: Value) {
-        let before = self.map.borrow_mut().insert(key, value);
+        let before = self.shared.map.borrow_mut().insert(key, value);
         drop(before);
     }
 
     /// Removes a key.
     pub fn unset(&self, key: &[u8]) {
-        let before = self.map.borrow_mut().remove(key);
+        let before = self.shared.map.borrow_mut().remove(key);
         drop(before);
     }
 
     /// Returns the number of entries.
     pub fn len(&self) -> usize {
-        self.map.borrow().len()
+        self.shared.map.borrow().len()
     }
 
     /// Tells whether there is no entry.
@@ -253,13 +263,13 @@ impl Dict {
     /// Copies the entries; their values stay shared.
     pub fn snapshot(&self) -> Map {
         self.note_whole();
-        self.map.borrow().clone()
+        self.shared.map.borrow().clone()
     }
 
     /// Lends the entries; nothing may change the dictionary meanwhile.
     pub fn with<R>(&self, look: impl FnOnce(&Map) -> R) -> R {
         self.note_whole();
-        look(&self.map.borrow())
+        look(&self.shared.map.borrow())
     }
 }
 
@@ -331,7 +341,7 @@ impl Value {
 
     /// Makes a dictionary of a Go type.
     pub fn dict_of(kind: DictKind, map: Map) -> Value {
-        Value::Dict(Rc::new(Dict { kind: Cell::new(kind), map: RefCell::new(map), reads: RefCell::new(None) }))
+        Value::Dict(Rc::new(Dict { kind, shared: Rc::new(Shared { map: RefCell::new(map), reads: RefCell::new(None) }) }))
     }
 
     /// Makes an object.
@@ -445,8 +455,10 @@ fn dismantle(values: Vec<Value>) {
                 }
             }
             Value::Dict(dict) => {
-                if let Ok(dict) = Rc::try_unwrap(dict) {
-                    let map = dict.map.take();
+                if let Ok(dict) = Rc::try_unwrap(dict)
+                    && let Ok(mut shared) = Rc::try_unwrap(dict.shared)
+                {
+                    let map = std::mem::take(shared.map.get_mut());
                     stack.extend(map.into_values().filter(Value::is_container));
                 }
             }
@@ -463,7 +475,7 @@ impl Drop for List {
     }
 }
 
-impl Drop for Dict {
+impl Drop for Shared {
     fn drop(&mut self) {
         let map = self.map.get_mut();
         if map.values().any(Value::is_container) {
