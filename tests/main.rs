@@ -1,4 +1,5 @@
 //! The one integration binary: a module per capability, fixtures in `support/`.
 
+mod helm;
 mod layers;
 mod yaml;
