@@ -265,11 +265,7 @@ fn single(chart: &str, file: &File) -> Result<Option<Node>, Error> {
     let documents = yaml::documents(super::funcs::data::first_document(&text), &yaml::Options::lenient());
     match documents {
         Ok(documents) => Ok(documents.into_iter().next()),
-        Err(error) => Err(Error::File {
-            chart: chart.to_owned(),
-            file: file.name.clone(),
-            message: error.to_string(),
-        }),
+        Err(error) => Err(Error::File { chart: chart.to_owned(), file: file.name.clone(), message: error.to_string() }),
     }
 }
 

@@ -78,7 +78,9 @@ pub enum Error {
         message: String,
     },
     /// The values of a subchart are no table.
-    #[error("type mismatch on {0}: a table is expected as the values of a subchart; remove the value or make it a mapping")]
+    #[error(
+        "type mismatch on {0}: a table is expected as the values of a subchart; remove the value or make it a mapping"
+    )]
     NotATable(String),
     /// The values break the chart's schema.
     #[error("values don't meet the specifications of the schema(s) in the following chart(s):\n{0}")]

@@ -114,7 +114,7 @@ fn class(pattern: &[char], start: usize, c: char) -> Option<(bool, usize)> {
     at += usize::from(negated);
     let mut found = false;
     let mut count = 0;
-    let mut one = |at: &mut usize| -> Option<char> {
+    let one = |at: &mut usize| -> Option<char> {
         let mut c = *pattern.get(*at)?;
         if c == '-' || c == ']' {
             return None;

@@ -13,7 +13,7 @@ use super::{
     template::{
         gofmt,
         number::{parse_float, parse_int_literal, parse_uint_literal},
-        value::{Str, Value},
+        value::{DictKind, Str, Value},
     },
 };
 
@@ -125,7 +125,9 @@ impl Emitter {
 
     fn node(&mut self, value: &Value, place: Place, depth: usize) -> Result<(), Unwritable> {
         if depth == 0 {
-            return Err(Unwritable(format!("json: unsupported value: encountered a cycle or more than {DEPTH} levels")));
+            return Err(Unwritable(format!(
+                "json: unsupported value: encountered a cycle or more than {DEPTH} levels"
+            )));
         }
         match value {
             Value::Missing | Value::Nil => self.scalar("null", Style::Plain, place),
@@ -146,6 +148,9 @@ impl Emitter {
             }
             Value::List(list) if list.nil && self.layout == Layout::V2 => self.scalar("null", Style::Plain, place),
             Value::List(list) => self.list(&list.items, place, depth)?,
+            Value::Dict(dict) if dict.kind() == DictKind::Nil && self.layout == Layout::V2 => {
+                self.scalar("null", Style::Plain, place);
+            }
             Value::Dict(dict) => {
                 let map = dict.snapshot();
                 let mut entries: Vec<(Str, Value)> = map.into_iter().collect();
@@ -227,7 +232,7 @@ impl Emitter {
     fn text(&mut self, text: &str, place: Place) {
         let style = if text.contains('\n') {
             Style::Literal
-        } else if plain_is_text(text, self.layout == Layout::V3) {
+        } else if plain_is_text(text) {
             Style::Plain
         } else {
             Style::Double
@@ -409,7 +414,7 @@ fn is_break(c: char) -> bool {
 
 /// Tells what the library writes without an escape: nothing beyond the basic plane, no tab.
 fn printable(c: char) -> bool {
-    c == '\n' || (' '..='~').contains(&c) || (c >= '\u{a0}' && c <= '\u{fffd}' && c != '\u{feff}')
+    c == '\n' || (' '..='~').contains(&c) || (('\u{a0}'..='\u{fffd}').contains(&c) && c != '\u{feff}')
 }
 
 fn escape(c: char) -> String {
@@ -490,27 +495,45 @@ fn analyze(text: &str) -> Facts {
 }
 
 /// Tells whether a text read back without quotes is a text again.
-fn plain_is_text(text: &str, v3: bool) -> bool {
+fn plain_is_text(text: &str) -> bool {
     let Some(first) = text.bytes().next() else { return false };
-    if v3 && (text == "<<" || text == "=") {
-        return text == "=";
-    }
     match first {
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => !matches!(
             text,
-            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" | "n" | "N" | "no"
-                | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" | "~" | "null" | "Null" | "NULL"
+            "y" | "Y"
+                | "yes"
+                | "Yes"
+                | "YES"
+                | "true"
+                | "True"
+                | "TRUE"
+                | "on"
+                | "On"
+                | "ON"
+                | "n"
+                | "N"
+                | "no"
+                | "No"
+                | "NO"
+                | "false"
+                | "False"
+                | "FALSE"
+                | "off"
+                | "Off"
+                | "OFF"
+                | "~"
+                | "null"
+                | "Null"
+                | "NULL"
         ),
-        b'.' => {
-            !matches!(text, ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF") && parse_float(text).is_none()
-        }
+        b'.' => !matches!(text, ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF") && parse_float(text).is_none(),
         b'+' | b'-' | b'0'..=b'9' => {
             if matches!(text, "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF") {
                 return false;
             }
             !(is_timestamp(text) || is_number(text) || is_base60(text))
         }
-        _ => text != "<<" || !v3 && text != "<<",
+        _ => text != "<<",
     }
 }
 
@@ -614,7 +637,7 @@ fn simple_order(key: &[u8]) -> bool {
 fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
     use std::cmp::Ordering;
     let (left, right): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let is_digit = |c: char| c.is_numeric() && c.to_digit(10).is_some() || c.is_ascii_digit();
+    let is_digit = |c: char| c.is_ascii_digit();
     for i in 0..left.len().min(right.len()) {
         let (x, y) = (left[i], right[i]);
         if x == y {

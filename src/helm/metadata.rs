@@ -120,10 +120,9 @@ fn truth(node: &Node, field: &str) -> Result<bool, String> {
 fn entries<'n>(node: &'n Node, what: &str) -> Result<Vec<(String, &'n Node)>, String> {
     match &node.value {
         Yaml::Null => Ok(Vec::new()),
-        Yaml::Map(entries) => Ok(entries
-            .iter()
-            .filter_map(|(key, value)| Some((key.key()?.to_ascii_lowercase(), value)))
-            .collect()),
+        Yaml::Map(entries) => {
+            Ok(entries.iter().filter_map(|(key, value)| Some((key.key()?.to_ascii_lowercase(), value))).collect())
+        }
         _ => Err(format!("line {}: {what} must be a mapping, not {}", node.at.line, node.kind_name())),
     }
 }
@@ -180,9 +179,12 @@ impl Dependency {
             Import::Export(name) => Some(Value::from(name.as_str())),
             Import::Pair { child, parent } => Some(Value::dict_of(
                 DictKind::Plain,
-                [(Str::from("child"), Value::from(child.as_str())), (Str::from("parent"), Value::from(parent.as_str()))]
-                    .into_iter()
-                    .collect(),
+                [
+                    (Str::from("child"), Value::from(child.as_str())),
+                    (Str::from("parent"), Value::from(parent.as_str())),
+                ]
+                .into_iter()
+                .collect(),
             )),
             Import::Other => None,
         });
@@ -341,8 +343,11 @@ impl Metadata {
                 ("URL", Value::from(person.url.as_str())),
             ])
         });
-        let annotations: Map =
-            self.annotations.iter().map(|(key, value)| (Str::from(key.as_str()), Value::from(value.as_str()))).collect();
+        let annotations: Map = self
+            .annotations
+            .iter()
+            .map(|(key, value)| (Str::from(key.as_str()), Value::from(value.as_str())))
+            .collect();
         record(vec![
             ("Name", Value::from(self.name.as_str())),
             ("Home", Value::from(self.home.as_str())),

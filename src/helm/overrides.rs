@@ -95,6 +95,14 @@ impl Overrides {
             && self.literal.is_empty()
     }
 
+    /// Parses everything, without a chart.
+    ///
+    /// # Errors
+    /// The first file or flag that is malformed.
+    pub fn check(&self) -> Result<(), Error> {
+        self.merged().map(|_| ())
+    }
+
     /// Merges everything into one table.
     pub(super) fn merged(&self) -> Result<Rc<Dict>, Error> {
         let mut base = new_dict(Map::new());

@@ -7,7 +7,9 @@
 //! # Failure
 //! [`Error`] with the template, the line and the include chain; nothing is returned from a chart that fails in part.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
 
 use crate::yaml;
 
@@ -52,7 +54,7 @@ impl Release {
 }
 
 /// A document that a template made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Manifest {
     /// The template's path, with the chart's name in front.
     pub template: String,
@@ -62,21 +64,49 @@ pub struct Manifest {
     pub kind: String,
     /// The object's name.
     pub name: String,
-    /// The line of the template that made each line of the text: (line of the text, line of the template), both from 1,
-    /// ascending; a line that is not listed came from the same place as the one before.
-    pub lines: Vec<(u32, u32)>,
+    /// Where in the template's output the document is, and how that output came about.
+    origin: Arc<Output>,
+    start: usize,
+}
+
+/// What a template wrote, with the trail of where each part came from.
+#[derive(Debug)]
+struct Output {
+    text: String,
+    trail: Trail,
+    source: Bytes,
 }
 
 impl Manifest {
-    /// Returns the line of the template that made a line of the text.
+    /// Returns the line of the template that made a line of the text; both count from 1.
     pub fn template_line(&self, line: u32) -> Option<u32> {
-        let after = self.lines.partition_point(|(at, _)| *at <= line);
-        self.lines.get(after.checked_sub(1)?).map(|(_, from)| *from)
+        let before = self.text.split_inclusive('\n').take(usize::try_from(line.checked_sub(1)?).ok()?);
+        let offset: usize = before.map(str::len).sum();
+        self.origin.line(self.start + offset)
+    }
+}
+
+impl Output {
+    /// Returns the line of the template that made the line which begins at an offset of the output.
+    fn line(&self, offset: usize) -> Option<u32> {
+        let line = self.text.get(offset..)?.split('\n').next()?;
+        // The last piece that begins before the line's first visible character made the line.
+        let visible = offset + (line.len() - line.trim_start().len()).min(line.len().saturating_sub(1));
+        let after = self.trail.partition_point(|step| step.out as usize <= visible);
+        let step = self.trail.get(after.saturating_sub(1))?;
+        let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
+        let at = (step.from as usize).min(self.source.len());
+        // Inside a piece of text every line of the output is a line of the template.
+        let inside = match self.text.get(step.out as usize..visible) {
+            Some(text) if step.text => breaks(text.as_bytes()),
+            _ => 0,
+        };
+        Some(breaks(&self.source[..at]) + 1 + inside)
     }
 }
 
 /// A manifest that helm runs instead of keeping it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Hook {
     /// The document.
     pub manifest: Manifest,
@@ -268,9 +298,9 @@ fn run(
     let values = coalesce_values(&live, &given, false)?;
     if !options.skip_schema_validation {
         let skipped = schema::validate(&live, &values)?;
-        rendered.warnings.extend(
-            skipped.into_iter().map(|(chart, reference)| Warning::SchemaReference { chart, reference }),
-        );
+        rendered
+            .warnings
+            .extend(skipped.into_iter().map(|(chart, reference)| Warning::SchemaReference { chart, reference }));
     }
     let wanted = &live.metadata.kube_version;
     if !wanted.is_empty() && !semver::is_compatible(wanted, &capabilities.kube.normalized) {
@@ -352,48 +382,6 @@ fn text(bytes: Vec<u8>) -> String {
     }
 }
 
-/// Finds lines in a text by offset.
-struct Lines {
-    starts: Vec<usize>,
-}
-
-impl Lines {
-    fn of(text: &[u8]) -> Lines {
-        let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        Lines { starts: std::iter::once(0).chain(breaks).collect() }
-    }
-
-    /// Returns the line of an offset, from 1.
-    fn at(&self, offset: usize) -> u32 {
-        self.starts.partition_point(|start| *start <= offset) as u32
-    }
-}
-
-/// Maps the lines of a part of the output to lines of the template.
-fn line_map(out: &str, part: (usize, usize), out_lines: &Lines, trail: &Trail, source: &Lines) -> Vec<(u32, u32)> {
-    let (start, end) = part;
-    let mut lines: Vec<(u32, u32)> = Vec::new();
-    let mut mark = trail.partition_point(|step| step.out as usize <= start).saturating_sub(1);
-    let mut at = start;
-    for (number, line) in out[start..end].split_inclusive('\n').enumerate() {
-        // The last piece that begins before the line's first visible character made the line.
-        let visible = at + (line.len() - line.trim_start().len()).min(line.len().saturating_sub(1));
-        while trail.get(mark + 1).is_some_and(|next| next.out as usize <= visible) {
-            mark += 1;
-        }
-        if let Some(step) = trail.get(mark) {
-            // Inside a piece of text every line of the output is a line of the template.
-            let inside = if step.text { out_lines.at(visible) - out_lines.at(step.out as usize) } else { 0 };
-            let line = source.at(step.from as usize) + inside;
-            if lines.last().is_none_or(|(_, before)| *before != line) {
-                lines.push((number as u32 + 1, line));
-            }
-        }
-        at += line.len();
-    }
-    lines
-}
-
 fn documents(
     outputs: BTreeMap<String, (String, Trail)>,
     units: &BTreeMap<String, Unit>,
@@ -410,20 +398,15 @@ fn documents(
         if out.trim().is_empty() {
             continue;
         }
-        let source = Lines::of(units.get(&name).map(|unit| &unit.file.data[..]).unwrap_or_default());
-        let out_lines = Lines::of(out.as_bytes());
-        for (start, end) in split(&out) {
-            let text = &out[start..end];
-            let lines = line_map(&out, (start, end), &out_lines, &trail, &source);
+        let source = units.get(&name).map(|unit| unit.file.data.clone()).unwrap_or_default();
+        let parts = split(&out);
+        let origin = Arc::new(Output { text: out, trail, source });
+        for (start, end) in parts {
+            let text = &origin.text[start..end];
             let failed = |line: Option<u32>, message: String| {
-                let manifest = Manifest {
-                    template: name.clone(),
-                    text: String::new(),
-                    kind: String::new(),
-                    name: String::new(),
-                    lines: lines.clone(),
-                };
-                let line = line.and_then(|line| manifest.template_line(line));
+                let lines = line
+                    .map(|line| text.split_inclusive('\n').take((line as usize).saturating_sub(1)).map(str::len).sum());
+                let line = lines.and_then(|offset: usize| origin.line(start + offset));
                 Error::Manifest { template: name.clone(), line, message }
             };
             let nodes = yaml::documents(text, &yaml::Options::lenient())
@@ -432,8 +415,14 @@ fn documents(
                 Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message))?,
                 None => Head::default(),
             };
-            let manifest =
-                Manifest { template: name.clone(), text: text.to_owned(), kind: head.kind, name: head.name, lines };
+            let manifest = Manifest {
+                template: name.clone(),
+                text: text.to_owned(),
+                kind: head.kind,
+                name: head.name,
+                origin: origin.clone(),
+                start,
+            };
             match head.hooks {
                 None => rendered.manifests.push(manifest),
                 Some(Some(events)) => rendered.hooks.push(Hook { manifest, events, weight: head.weight }),

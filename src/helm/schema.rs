@@ -480,8 +480,12 @@ impl<'s> Checker<'s> {
                 }
                 match items(&wanted) {
                     Some(names) => {
-                        for other in names.iter().filter_map(text).filter(|other| !have.contains_key(other.as_bytes())) {
-                            self.wrong(path, format!("property '{other}' required, if '{}' property exists", name.text()));
+                        for other in names.iter().filter_map(text).filter(|other| !have.contains_key(other.as_bytes()))
+                        {
+                            self.wrong(
+                                path,
+                                format!("property '{other}' required, if '{}' property exists", name.text()),
+                            );
                         }
                     }
                     None => {
@@ -569,10 +573,12 @@ fn has_format(text: &str, format: &str) -> bool {
         "regex" => regexes::compile(text).is_ok(),
         "email" => text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && is_host(host)),
         "hostname" => is_host(text),
-        "uri" => text.split_once(':').is_some_and(|(scheme, _)| {
-            scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-        }) && !text.contains([' ', '\\']),
+        "uri" => {
+            text.split_once(':').is_some_and(|(scheme, _)| {
+                scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            }) && !text.contains([' ', '\\'])
+        }
         "uri-reference" => !text.contains([' ', '\\']),
         _ => true,
     }
@@ -625,7 +631,13 @@ mod tests {
     #[test]
     fn endless_references_end() {
         assert!(!mistakes(r##"{"$ref":"#"}"##, "{}").is_empty());
-        assert!(!mistakes(r##"{"$defs":{"a":{"anyOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}"##, "{}").is_empty());
+        assert!(
+            !mistakes(
+                r##"{"$defs":{"a":{"anyOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}"##,
+                "{}"
+            )
+            .is_empty()
+        );
     }
 
     #[test]

@@ -184,9 +184,7 @@ impl Version {
             "String" => Value::from(self.to_string()),
             "IncMajor" => version(self.bumped(self.major + 1, 0, 0)),
             "IncMinor" => version(self.bumped(self.major, self.minor + 1, 0)),
-            "IncPatch" if self.prerelease.is_empty() => {
-                version(self.bumped(self.major, self.minor, self.patch + 1))
-            }
+            "IncPatch" if self.prerelease.is_empty() => version(self.bumped(self.major, self.minor, self.patch + 1)),
             "IncPatch" => version(self.bumped(self.major, self.minor, self.patch)),
             "Compare" => {
                 return Some(match other() {

@@ -183,12 +183,7 @@ impl Reader<'_> {
         }
     }
 
-    fn item(
-        &mut self,
-        mut list: Vec<Value>,
-        index: i64,
-        level: usize,
-    ) -> Result<(Vec<Value>, Option<Stop>), Stop> {
+    fn item(&mut self, mut list: Vec<Value>, index: i64, level: usize) -> Result<(Vec<Value>, Option<Stop>), Stop> {
         if index < 0 {
             return wrong(format!("negative {index} index not allowed"));
         }

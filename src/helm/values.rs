@@ -107,7 +107,7 @@ pub(super) fn layered(below: &Rc<Dict>, above: &Rc<Dict>, depth: usize) -> Rc<Di
 /// Copies tables and lists, so that nothing is shared.
 pub(super) fn deep(value: &Value) -> Value {
     match value {
-        Value::Dict(dict) => Value::dict_of(dict.kind(), dict.peek(|map| copied(map))),
+        Value::Dict(dict) => Value::dict_of(dict.kind(), dict.peek(copied)),
         Value::List(list) => Value::list_of(list.elem, list.items.iter().map(deep).collect()),
         other => other.clone(),
     }
@@ -249,11 +249,9 @@ pub(super) fn tables(dest: &Rc<Dict>, source: &Rc<Dict>, merge: bool, depth: usi
 
 /// Looks up a table by a dotted path.
 pub(super) fn table_at(values: &Rc<Dict>, path: &str) -> Option<Rc<Dict>> {
-    path.split('.').try_fold(values.clone(), |table, part| {
-        match table.peek(|map| map.get(part.as_bytes()).cloned()) {
-            Some(Value::Dict(next)) => Some(next),
-            _ => None,
-        }
+    path.split('.').try_fold(values.clone(), |table, part| match table.peek(|map| map.get(part.as_bytes()).cloned()) {
+        Some(Value::Dict(next)) => Some(next),
+        _ => None,
     })
 }
 

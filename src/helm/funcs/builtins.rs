@@ -57,11 +57,8 @@ fn joined(args: Args<'_>) -> Result<Vec<u8>, CallError> {
     if let [Value::Str(text)] = args.0 {
         return Ok(text.bytes().to_vec());
     }
-    let shown: Vec<Value> = args
-        .0
-        .iter()
-        .map(|value| if let Value::Missing = value { Value::str("<no value>") } else { value.clone() })
-        .collect();
+    let shown: Vec<Value> =
+        args.0.iter().map(|value| if value.is_nil() { Value::str("<no value>") } else { value.clone() }).collect();
     Ok(gofmt::sprint_all(&shown)?)
 }
 
@@ -196,10 +193,7 @@ fn index(_: &mut Interp<'_>, args: Args<'_>) -> Outcome {
                     return Err(CallError::function("value is nil; should be of type string"));
                 }
                 other => {
-                    return Err(CallError::function(format!(
-                        "value has type {}; should be string",
-                        other.type_name()
-                    )));
+                    return Err(CallError::function(format!("value has type {}; should be string", other.type_name())));
                 }
             },
             Value::Nil | Value::Missing => return Err(CallError::function("index of nil pointer")),

@@ -91,7 +91,9 @@ pub(super) const FUNCS: &[Func] = &[
         let (cert, key) = (decoded(0, "certificate")?, decoded(1, "private key")?);
         let (_, body) = unpem(&cert).ok_or_else(|| CallError::function("unable to decode certificate"))?;
         if body.first() != Some(&0x30) {
-            return Err(CallError::function("error parsing certificate: decodedCert.Bytes: x509: malformed certificate"));
+            return Err(CallError::function(
+                "error parsing certificate: decodedCert.Bytes: x509: malformed certificate",
+            ));
         }
         parsed_key(&key).map_err(|error| CallError::function(format!("error parsing private key: {error}")))?;
         Ok(Value::object(Object::Certificate { cert: Str::from(cert), key: Str::from(key) }))
@@ -103,9 +105,7 @@ fn bcrypt(interp: &mut Interp<'_>, password: &[u8]) -> Result<String, CallError>
     const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     interp.spend(1000)?;
     if password.len() > 72 {
-        return Ok(
-            "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes".to_owned()
-        );
+        return Ok("failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes".to_owned());
     }
     let mut bytes = [0; 53];
     interp.random(&mut bytes);
@@ -196,7 +196,9 @@ fn parsed_key(text: &[u8]) -> Result<String, CallError> {
         "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY" => {
             Ok(String::from_utf8_lossy(text).into_owned())
         }
-        other => Err(CallError::function(format!("invalid private key type {}", other.trim_end_matches(" PRIVATE KEY")))),
+        other => {
+            Err(CallError::function(format!("invalid private key type {}", other.trim_end_matches(" PRIVATE KEY"))))
+        }
     }
 }
 
@@ -310,10 +312,8 @@ fn certificate(
     let until = now.plus(days.saturating_mul(86_400).saturating_mul(1_000_000_000));
     let mut extensions = extension(0x0f, true, &der(3, if authority { &[2, 0xa4] } else { &[5, 0xa0] }));
     // Server and client authentication, RFC 5280, 4.2.1.12.
-    let usages: Vec<u8> = [1u8, 2]
-        .iter()
-        .flat_map(|usage| der(0x06, &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, *usage]))
-        .collect();
+    let usages: Vec<u8> =
+        [1u8, 2].iter().flat_map(|usage| der(0x06, &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, *usage])).collect();
     extensions.extend(extension(0x25, false, &der(0x30, &usages)));
     let basic = if authority { der(1, &[0xff]) } else { Vec::new() };
     extensions.extend(extension(0x13, true, &der(0x30, &basic)));

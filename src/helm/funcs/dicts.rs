@@ -1,6 +1,10 @@
 //! Dictionaries: making, looking up, changing in place. Merging has its own file.
 
-use super::{Args, Func, Outcome, Param, func, lists::{deep_equal, unwrapped}, strval, variadic};
+use super::{
+    Args, Func, Outcome, Param, func,
+    lists::{deep_equal, unwrapped},
+    strval, variadic,
+};
 use crate::helm::template::{
     error::{CallError, Limit},
     exec::Interp,
@@ -19,7 +23,7 @@ pub(super) const FUNCS: &[Func] = &[
         Ok(args.dict(0).and_then(|dict| dict.get(args.bytes(1))).unwrap_or_else(|| Value::str("")))
     }),
     func("set", &[Dict, Text, Any], |_, args| match (args.dict(0), args.value(1)) {
-        (Some(dict), Value::Str(key)) => {
+        (Some(dict), Value::Str(key)) if dict.kind() != DictKind::Nil => {
             dict.set(key.clone(), unwrapped(args.value(2)));
             Ok(plain(args.value(0)))
         }
@@ -31,9 +35,7 @@ pub(super) const FUNCS: &[Func] = &[
         }
         Ok(plain(args.value(0)))
     }),
-    func("hasKey", &[Dict, Text], |_, args| {
-        Ok(Value::Bool(args.dict(0).is_some_and(|dict| dict.has(args.bytes(1)))))
-    }),
+    func("hasKey", &[Dict, Text], |_, args| Ok(Value::Bool(args.dict(0).is_some_and(|dict| dict.has(args.bytes(1)))))),
     variadic("pluck", &[Text], Dict, |_, args| {
         let found = (1..args.len()).filter_map(|i| args.dict(i)?.get(args.bytes(0)));
         Ok(Value::list(found.collect()))

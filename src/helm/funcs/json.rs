@@ -6,7 +6,7 @@ use crate::helm::template::{
     exec::Interp,
     gofmt,
     object::Object,
-    value::{Elem, Map, Str, Value},
+    value::{DictKind, Elem, Map, Str, Value},
 };
 
 use Param::{Any, Str as Text};
@@ -58,7 +58,7 @@ fn from_json(interp: &mut Interp<'_>, args: Args<'_>, list: bool) -> Outcome {
     };
     let read = match read(args.bytes(0)) {
         Ok(Value::Nil) if list => return Ok(Value::nil_list(Elem::Any)),
-        Ok(Value::Nil) => return Ok(Value::dict(Map::new())),
+        Ok(Value::Nil) => return Ok(Value::dict_of(DictKind::Nil, Map::new())),
         Ok(value @ Value::List(_)) if list => return Ok(value),
         Ok(value @ Value::Dict(_)) if !list => return Ok(value),
         Ok(other) => {
@@ -175,6 +175,7 @@ fn write(out: &mut Vec<u8>, value: &Value, form: Form, indent: usize, depth: usi
             }
             out.push(b']');
         }
+        Value::Dict(dict) if dict.kind() == DictKind::Nil => out.extend_from_slice(b"null"),
         Value::Dict(dict) => {
             out.push(b'{');
             let map = dict.snapshot();
@@ -216,7 +217,11 @@ fn string(out: &mut Vec<u8>, text: &[u8], html: bool) {
             Ok('\t') => out.extend_from_slice(b"\\t"),
             Ok('\u{8}') => out.extend_from_slice(b"\\b"),
             Ok('\u{c}') => out.extend_from_slice(b"\\f"),
-            Ok(c) if (c as u32) < 0x20 || (html && matches!(c, '<' | '>' | '&')) || matches!(c, '\u{2028}' | '\u{2029}') => {
+            Ok(c)
+                if (c as u32) < 0x20
+                    || (html && matches!(c, '<' | '>' | '&'))
+                    || matches!(c, '\u{2028}' | '\u{2029}') =>
+            {
                 out.extend(format!("\\u{:04x}", c as u32).bytes());
             }
             Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -357,9 +362,9 @@ impl Reader<'_> {
         for _ in 0..4 {
             let digit = match self.peek() {
                 None => return Err(END.to_owned()),
-                Some(byte) => (byte as char)
-                    .to_digit(16)
-                    .ok_or_else(|| invalid(byte, "in \\u hexadecimal character escape"))?,
+                Some(byte) => {
+                    (byte as char).to_digit(16).ok_or_else(|| invalid(byte, "in \\u hexadecimal character escape"))?
+                }
             };
             code = code * 16 + digit;
             self.at += 1;
@@ -477,4 +482,3 @@ impl Reader<'_> {
         }
     }
 }
-

@@ -1,6 +1,8 @@
 //! Lists: making, taking apart, searching.
 
-use super::{Args, Func, Outcome, Param, builtins::place, elements, empty, func, math::to_int, nil_pointer, strval, variadic};
+use super::{
+    Args, Func, Outcome, Param, builtins::place, elements, empty, func, math::to_int, nil_pointer, strval, variadic,
+};
 use crate::helm::template::{
     error::CallError,
     exec::Interp,
@@ -207,11 +209,9 @@ fn cut(_: &mut Interp<'_>, args: Args<'_>) -> Outcome {
         return Err(CallError::function("reflect.Value.Slice: slice index out of bounds"));
     }
     Ok(match value {
-        Value::List(list) => Value::List(Rc::new(List {
-            elem: list.elem,
-            items: list.items[start..end].to_vec(),
-            nil: false,
-        })),
+        Value::List(list) => {
+            Value::List(Rc::new(List { elem: list.elem, items: list.items[start..end].to_vec(), nil: false }))
+        }
         Value::Bytes(bytes) => Value::Bytes(Str::from(&bytes.bytes()[start..end])),
         _ => Value::Nil,
     })

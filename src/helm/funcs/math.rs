@@ -38,15 +38,15 @@ pub(super) const FUNCS: &[Func] = &[
     func("ceil", &[Any], |_, args| Ok(Value::Float(to_float(args.value(0)).ceil()))),
     func("floor", &[Any], |_, args| Ok(Value::Float(to_float(args.value(0)).floor()))),
     variadic("round", &[Any, Int], Float, round),
-    func("add1f", &[Any], |_, args| decimals(&[args.value(0).clone(), Value::int(1)], Decimal::add)),
+    func("add1f", &[Any], |_, args| decimals(&[args.value(0).clone(), Value::int(1)], Operation::Add)),
     variadic("addf", &[], Any, |_, args| {
         let mut all = vec![Value::Float(0.0)];
         all.extend_from_slice(args.0);
-        decimals(&all, Decimal::add)
+        decimals(&all, Operation::Add)
     }),
-    variadic("subf", &[Any], Any, |_, args| decimals(args.0, Decimal::sub)),
-    variadic("mulf", &[Any], Any, |_, args| decimals(args.0, Decimal::mul)),
-    variadic("divf", &[Any], Any, |_, args| decimals(args.0, Decimal::div)),
+    variadic("subf", &[Any], Any, |_, args| decimals(args.0, Operation::Sub)),
+    variadic("mulf", &[Any], Any, |_, args| decimals(args.0, Operation::Mul)),
+    variadic("divf", &[Any], Any, |_, args| decimals(args.0, Operation::Div)),
     func("randInt", &[Int, Int], |interp, args| {
         let (min, max) = (args.int(0), args.int(1));
         match u64::try_from(max.wrapping_sub(min)) {
@@ -197,7 +197,36 @@ impl Decimal {
     }
 }
 
-fn decimals(values: &[Value], apply: fn(Decimal, Decimal) -> Option<Decimal>) -> Outcome {
+/// The four operations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+impl Operation {
+    fn exact(self, a: Decimal, b: Decimal) -> Option<Decimal> {
+        match self {
+            Operation::Add => a.add(b),
+            Operation::Sub => a.sub(b),
+            Operation::Mul => a.mul(b),
+            Operation::Div => a.div(b),
+        }
+    }
+
+    fn rough(self, a: f64, b: f64) -> f64 {
+        match self {
+            Operation::Add => a + b,
+            Operation::Sub => a - b,
+            Operation::Mul => a * b,
+            Operation::Div => a / b,
+        }
+    }
+}
+
+fn decimals(values: &[Value], operation: Operation) -> Outcome {
     let mut numbers = values.iter().map(to_float);
     let mut result = numbers.next().unwrap_or(0.0);
     let mut exact = Decimal::of(result);
@@ -205,26 +234,11 @@ fn decimals(values: &[Value], apply: fn(Decimal, Decimal) -> Option<Decimal>) ->
         let (Some(left), Some(right)) = (exact, Decimal::of(number)) else {
             return Err(CallError::function("Cannot create a Decimal from NaN or Inf"));
         };
-        if apply as usize == Decimal::div as usize && right.coefficient == 0 {
+        if operation == Operation::Div && right.coefficient == 0 {
             return Err(CallError::function("decimal division by 0"));
         }
-        exact = match apply(left, right) {
-            Some(value) => Some(value),
-            // Beyond 38 digits a float is as good as it gets.
-            None => {
-                let (a, b) = (left.float(), right.float());
-                let value = if apply as usize == Decimal::mul as usize {
-                    a * b
-                } else if apply as usize == Decimal::div as usize {
-                    a / b
-                } else if apply as usize == Decimal::sub as usize {
-                    a - b
-                } else {
-                    a + b
-                };
-                Decimal::of(value)
-            }
-        };
+        // Beyond 38 digits a float is as good as it gets.
+        exact = operation.exact(left, right).or_else(|| Decimal::of(operation.rough(left.float(), right.float())));
         result = exact.map_or(result, Decimal::float);
     }
     Ok(Value::Float(result))

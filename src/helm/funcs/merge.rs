@@ -27,7 +27,7 @@ pub(super) const FUNCS: &[Func] = &[
 
 fn all(interp: &mut Interp<'_>, args: Args<'_>, overwrite: bool) -> Outcome {
     let target = match args.value(0) {
-        Value::Dict(dict) => dict.seen_as(DictKind::Plain),
+        Value::Dict(dict) if dict.kind() != DictKind::Nil => dict.seen_as(DictKind::Plain),
         _ => Value::dict(Map::new()),
     };
     if let Value::Dict(target) = &target {

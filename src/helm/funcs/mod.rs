@@ -96,7 +96,9 @@ impl Param {
             (Param::Uint32, Value::Int(kind, _)) => *kind == IntKind::Uint32,
             (Param::Float, Value::Float(_)) => true,
             (Param::Bool, Value::Bool(_)) => true,
-            (Param::Dict, Value::Dict(dict)) => matches!(dict.kind(), DictKind::Plain | DictKind::Values),
+            (Param::Dict, Value::Dict(dict)) => {
+                matches!(dict.kind(), DictKind::Plain | DictKind::Nil | DictKind::Values)
+            }
             (Param::List, Value::List(list)) => list.elem == Elem::Any,
             (Param::Time, Value::Object(object)) => matches!(**object, Object::Time(_)),
             (Param::Certificate, Value::Object(object)) => matches!(**object, Object::Certificate { .. }),
@@ -132,11 +134,7 @@ impl std::fmt::Debug for Func {
 }
 
 /// Makes a function with a fixed number of parameters.
-pub const fn func(
-    name: &'static str,
-    params: &'static [Param],
-    run: fn(&mut Interp<'_>, Args<'_>) -> Outcome,
-) -> Func {
+pub const fn func(name: &'static str, params: &'static [Param], run: fn(&mut Interp<'_>, Args<'_>) -> Outcome) -> Func {
     Func { name, params, variadic: None, run: Run::With(run) }
 }
 

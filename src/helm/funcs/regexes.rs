@@ -320,7 +320,10 @@ impl Translator<'_> {
             || !flags[1..].chars().all(|c| "imsU-:)".contains(c))
             || flags == "?)"
         {
-            return Err(format!("invalid or unsupported Perl syntax: `({}`", flags.chars().take(3).collect::<String>()));
+            return Err(format!(
+                "invalid or unsupported Perl syntax: `({}`",
+                flags.chars().take(3).collect::<String>()
+            ));
         }
         self.out.push_str(flags);
         self.at += flags.chars().count();
@@ -407,11 +410,8 @@ impl Translator<'_> {
                 if c != '0' && next.is_none() {
                     return Err(bad(self));
                 }
-                let digits: String = self.chars[self.at + 1..]
-                    .iter()
-                    .take(3)
-                    .take_while(|c| ('0'..='7').contains(*c))
-                    .collect();
+                let digits: String =
+                    self.chars[self.at + 1..].iter().take(3).take_while(|c| ('0'..='7').contains(*c)).collect();
                 let code = u32::from_str_radix(&digits, 8).unwrap_or(0);
                 (char::from_u32(code), digits.len() + 1)
             }

@@ -83,17 +83,13 @@ pub(super) const FUNCS: &[Func] = &[
     variadic("all", &[], Any, |_, args| Ok(Value::Bool(!args.0.iter().any(empty)))),
     variadic("any", &[], Any, |_, args| Ok(Value::Bool(!args.0.iter().all(empty)))),
     func("typeOf", &[Any], |_, args| Ok(Value::str(args.value(0).type_name()))),
-    func("typeIs", &[Text, Any], |_, args| {
-        Ok(Value::Bool(args.bytes(0) == args.value(1).type_name().as_bytes()))
-    }),
+    func("typeIs", &[Text, Any], |_, args| Ok(Value::Bool(args.bytes(0) == args.value(1).type_name().as_bytes()))),
     func("typeIsLike", &[Text, Any], |_, args| {
         let (target, name) = (args.text(0), args.value(1).type_name());
         Ok(Value::Bool(target == name || format!("*{target}") == name))
     }),
     func("kindOf", &[Any], |_, args| Ok(Value::str(args.value(0).kind_name()))),
-    func("kindIs", &[Text, Any], |_, args| {
-        Ok(Value::Bool(args.bytes(0) == args.value(1).kind_name().as_bytes()))
-    }),
+    func("kindIs", &[Text, Any], |_, args| Ok(Value::Bool(args.bytes(0) == args.value(1).kind_name().as_bytes()))),
 ];
 
 /// Finds a part in a text.
@@ -181,12 +177,7 @@ fn substr(_: &mut Interp<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Replaces every occurrence, as `strings.ReplaceAll`.
-pub(super) fn replaced(
-    interp: &mut Interp<'_>,
-    text: &[u8],
-    from: &[u8],
-    to: &[u8],
-) -> Result<Vec<u8>, CallError> {
+pub(super) fn replaced(interp: &mut Interp<'_>, text: &[u8], from: &[u8], to: &[u8]) -> Result<Vec<u8>, CallError> {
     if from.is_empty() {
         let whole = String::from_utf8_lossy(text);
         interp.afford(text.len().saturating_add((whole.chars().count() + 1).saturating_mul(to.len())))?;

@@ -29,12 +29,13 @@ pub(super) const FUNCS: &[Func] = &[
     }),
 ];
 
-/// Writes a dictionary.
+/// Writes a dictionary as a document, anything else as a value.
 fn write(value: &Value) -> Result<String, String> {
-    let Value::Dict(dict) = value else {
-        return Err("toml: top-level values must be Go maps or structs".to_owned());
-    };
     let mut out = String::new();
+    let Value::Dict(dict) = value else {
+        inline(&mut out, value, 0)?;
+        return Ok(out);
+    };
     table(&mut out, &mut Vec::new(), dict)?;
     Ok(out)
 }
@@ -338,9 +339,8 @@ impl<'a> Reader<'a> {
             let key = if rest.starts_with(['"', '\'']) {
                 self.string()?
             } else {
-                let end = rest
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
-                    .unwrap_or(rest.len());
+                let end =
+                    rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
                 if end == 0 {
                     return Err("expected a key".to_owned());
                 }

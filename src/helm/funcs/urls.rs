@@ -25,7 +25,10 @@ fn unescape(text: &str, host: bool) -> Result<String, String> {
     while at < bytes.len() {
         if bytes[at] == b'%' {
             let digits = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-            match digits.filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            match digits
+                .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            {
                 Some(byte) if !host || byte >= 0x80 || byte == b'%' => out.push(byte),
                 _ => {
                     let shown: String = text[at..].chars().take(3).collect();

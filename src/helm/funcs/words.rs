@@ -4,12 +4,7 @@ use super::{
     Args, Func, Outcome, Param, func,
     strings::{lower, mapped, upper},
 };
-use crate::helm::template::{
-    error::CallError,
-    exec::Interp,
-    gofmt,
-    value::Value,
-};
+use crate::helm::template::{exec::Interp, gofmt, value::Value};
 
 use Param::{Int, Str as Text};
 
@@ -20,8 +15,9 @@ pub(super) const FUNCS: &[Func] = &[
     }),
     func("swapcase", &[Text], |_, args| Ok(Value::str(swap_case(&args.text(0))))),
     func("initials", &[Text], |_, args| {
-        let text = args.text(0);
-        Ok(Value::str(text.split_whitespace().filter_map(|word| word.chars().next()).collect::<String>()))
+        // Byte by byte, as the library does: what is not ASCII comes out as Latin-1.
+        let words = args.bytes(0).split(|byte| (*byte as char).is_whitespace());
+        Ok(Value::str(words.filter_map(|word| word.first()).map(|byte| *byte as char).collect::<String>()))
     }),
     func("nospace", &[Text], |_, args| Ok(no_space(args))),
     func("camelcase", &[Text], |_, args| Ok(Value::str(pascal(&args.text(0))))),
@@ -111,22 +107,15 @@ fn title(text: &str) -> String {
 }
 
 fn swap_case(text: &str) -> String {
-    let mut space = true;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    mapped(text, |c| {
         if c.is_uppercase() {
-            out.push(lower(c));
-            space = false;
+            lower(c)
         } else if c.is_lowercase() {
-            out.push(upper(c));
-            space = false;
+            upper(c)
         } else {
-            space = c.is_whitespace();
-            out.push(c);
+            c
         }
-    }
-    let _ = space;
-    out
+    })
 }
 
 /// Removes white space byte by byte, as the library does: what is not ASCII comes out as Latin-1.

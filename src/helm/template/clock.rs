@@ -31,7 +31,17 @@ struct Civil {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -130,8 +140,13 @@ fn next_piece(layout: &str) -> Option<(&str, Piece, &str)> {
             b'p' if rest.starts_with("pm") => Some((Piece::SmallPm, 2)),
             b'-' | b'Z' => {
                 let zulu = *byte == b'Z';
-                let forms: [(&str, bool, u8); 5] =
-                    [("070000", false, 3), ("07:00:00", true, 3), ("0700", false, 2), ("07:00", true, 2), ("07", false, 1)];
+                let forms: [(&str, bool, u8); 5] = [
+                    ("070000", false, 3),
+                    ("07:00:00", true, 3),
+                    ("0700", false, 2),
+                    ("07:00", true, 2),
+                    ("07", false, 1),
+                ];
                 forms
                     .iter()
                     .find(|(text, ..)| rest[1..].starts_with(text))

@@ -101,9 +101,37 @@ pub struct ExecError {
     pub site: Site,
     /// What.
     pub cause: Cause,
+    /// How many errors are nested in this one.
+    links: usize,
 }
 
+/// How many places an include chain lists: an endless recursion would otherwise make an error too deep to drop.
+const LINKS: usize = 50;
+
 impl ExecError {
+    /// Makes an error that starts a chain.
+    pub fn new(site: Site, message: impl Into<String>) -> ExecError {
+        ExecError { site, cause: Cause::Message(message.into()), links: 0 }
+    }
+
+    /// Makes the error of a call. Of a long chain the outermost and the innermost places are kept.
+    pub fn call(site: Site, function: &str, error: CallError) -> ExecError {
+        let mut error = error;
+        let mut links = 0;
+        if let CallError::Exec(inner) = &mut error {
+            links = inner.links + 1;
+            if links > LINKS
+                && let Cause::Call { error: below, .. } = &mut inner.cause
+                && matches!(below, CallError::Exec(_))
+            {
+                let below = std::mem::replace(below, CallError::Function(String::new()));
+                error = below;
+                links = LINKS;
+            }
+        }
+        ExecError { site, cause: Cause::Call { function: function.to_owned(), error }, links }
+    }
+
     /// Returns the places from the outermost template to the failing line.
     pub fn chain(&self) -> Vec<&Site> {
         let mut chain = vec![&self.site];

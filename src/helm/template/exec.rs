@@ -7,16 +7,12 @@
 //! # Failure
 //! An [`ExecError`] with the place, Go's words and the include chain.
 
-use std::{
-    collections::HashMap,
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 use super::{
     ast::{Branch, Command, Expr, Node, Number, Pipe, Pos},
-    error::{CallError, Cause, ExecError, Limit, Site},
-    gofmt,
-    methods,
+    error::{CallError, ExecError, Limit, Site},
+    gofmt, methods,
     parser::{self, Parsed, Template},
     value::{DictKind, Elem, IntKind, Str, Value},
 };
@@ -96,14 +92,11 @@ impl Frame<'_> {
     }
 
     fn fail<T>(&self, pos: Pos, code: &dyn std::fmt::Display, message: impl Into<String>) -> Eval<T> {
-        Err(Box::new(ExecError { site: self.site(pos, code), cause: Cause::Message(message.into()) }))
+        Err(Box::new(ExecError::new(self.site(pos, code), message)))
     }
 
     fn call_failed(&self, pos: Pos, code: &dyn std::fmt::Display, function: &str, error: CallError) -> Box<ExecError> {
-        Box::new(ExecError {
-            site: self.site(pos, code),
-            cause: Cause::Call { function: function.to_owned(), error },
-        })
+        Box::new(ExecError::call(self.site(pos, code), function, error))
     }
 
     fn limit<T>(&self, pos: Pos, code: &dyn std::fmt::Display, limit: Limit) -> Eval<T> {
@@ -199,16 +192,12 @@ impl<'e> Interp<'e> {
         let Some(template) = template else { return Ok((Vec::new(), Vec::new())) };
         self.included.clear();
         let mut out = Vec::new();
-        let mut frame =
-            Frame { template: &template, vars: vec![("$".into(), data.clone())], trail: Some(Vec::new()) };
+        let mut frame = Frame { template: &template, vars: vec![("$".into(), data.clone())], trail: Some(Vec::new()) };
         self.nodes(&mut frame, &data, &template.root, &mut out)?;
         Ok((out, frame.trail.unwrap_or_default()))
     }
 
-    fn nested<T>(
-        &mut self,
-        run: impl FnOnce(&mut Self) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
+    fn nested<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, CallError>) -> Result<T, CallError> {
         if self.nesting >= self.limits.nesting {
             return Err(CallError::Limit(Limit::Nesting(self.limits.nesting)));
         }
@@ -266,10 +255,8 @@ impl<'e> Interp<'e> {
         let parsed = match self.parsed.get(text) {
             Some(parsed) => parsed.clone(),
             None => {
-                let parsed = parser::parse("gotpl", &text.text()).map_err(|error| CallError::Parse {
-                    text: text.text().chars().take(200).collect(),
-                    error,
-                })?;
+                let parsed = parser::parse("gotpl", &text.text())
+                    .map_err(|error| CallError::Parse { text: text.text().chars().take(200).collect(), error })?;
                 let parsed = Rc::new(parsed);
                 self.parsed.insert(text.clone(), parsed.clone());
                 parsed
@@ -469,13 +456,7 @@ impl<'e> Interp<'e> {
         Ok(value)
     }
 
-    fn command(
-        &mut self,
-        frame: &mut Frame<'_>,
-        dot: &Value,
-        command: &Command,
-        last: Option<Value>,
-    ) -> Eval<Value> {
+    fn command(&mut self, frame: &mut Frame<'_>, dot: &Value, command: &Command, last: Option<Value>) -> Eval<Value> {
         let first = &command.args[0];
         let args = &command.args[1..];
         match first {
@@ -507,14 +488,7 @@ impl<'e> Interp<'e> {
         }
     }
 
-    fn chain_base(
-        &mut self,
-        frame: &mut Frame<'_>,
-        dot: &Value,
-        base: &Expr,
-        pos: Pos,
-        whole: &Expr,
-    ) -> Eval<Value> {
+    fn chain_base(&mut self, frame: &mut Frame<'_>, dot: &Value, base: &Expr, pos: Pos, whole: &Expr) -> Eval<Value> {
         match base {
             Expr::Nil(_) => frame.fail(pos, whole, format!("indirection through explicit nil in {whole}")),
             base => self.operand(frame, dot, base),
@@ -589,7 +563,7 @@ impl<'e> Interp<'e> {
             }
             Value::Dict(map) => {
                 let method = match map.kind() {
-                    DictKind::Plain | DictKind::Strings => false,
+                    DictKind::Plain | DictKind::Nil | DictKind::Strings => false,
                     DictKind::Values => methods::of_values(name),
                     DictKind::Files => methods::of_files(name),
                 };
@@ -732,13 +706,7 @@ fn constant(frame: &Frame<'_>, pos: Pos, number: &Number) -> Eval<Value> {
     }
 }
 
-fn checked(
-    frame: &Frame<'_>,
-    value: Value,
-    param: Param,
-    pos: Pos,
-    code: &dyn std::fmt::Display,
-) -> Eval<Value> {
+fn checked(frame: &Frame<'_>, value: Value, param: Param, pos: Pos, code: &dyn std::fmt::Display) -> Eval<Value> {
     if param.accepts(&value) {
         return Ok(value);
     }

@@ -8,10 +8,7 @@
 
 use std::sync::OnceLock;
 
-use super::{
-    error::Limit,
-    value::{DictKind, Value},
-};
+use super::{error::Limit, value::Value};
 
 /// How deep a printed value may nest.
 const DEPTH: usize = 1000;
@@ -32,9 +29,9 @@ pub fn is_print(c: char) -> bool {
 
 /// Walks text that may not be UTF-8 the way Go does: each bad byte by itself.
 pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Result<char, u8>> + '_ {
-    bytes.utf8_chunks().flat_map(|chunk| {
-        chunk.valid().chars().map(Ok).chain(chunk.invalid().iter().map(|byte| Err(*byte)))
-    })
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| chunk.valid().chars().map(Ok).chain(chunk.invalid().iter().map(|byte| Err(*byte))))
 }
 
 /// Quotes as `strconv.Quote`, or `strconv.QuoteToASCII`.
@@ -136,11 +133,62 @@ pub fn float(value: f64, verb: u8, precision: Option<usize>) -> String {
                 format!("{sign}{:.*}", (count - point).max(0) as usize, value.abs())
             }
         }
+        b'b' => {
+            let (mantissa, exponent) = parts(value);
+            format!("{sign}{mantissa}p{exponent:+}")
+        }
+        b'x' | b'X' => {
+            let text = format!("{sign}{}", hex_float(value, precision));
+            if verb == b'X' { text.to_uppercase() } else { text }
+        }
         _ => match precision {
             Some(precision) => format!("{sign}{:.*}", precision, value.abs()),
             None => format!("{sign}{}", value.abs()),
         },
     }
+}
+
+/// Splits a float into an integer and a power of two.
+fn parts(value: f64) -> (u64, i32) {
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i32;
+    let fraction = bits & ((1 << 52) - 1);
+    if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) }
+}
+
+fn hex_float(value: f64, precision: Option<usize>) -> String {
+    let (mut mantissa, mut exponent) = parts(value);
+    if mantissa == 0 {
+        let zeros = "0".repeat(precision.unwrap_or(0));
+        return if zeros.is_empty() { "0x0p+00".to_owned() } else { format!("0x0.{zeros}p+00") };
+    }
+    // One bit before the point, 52 behind it.
+    while mantissa >> 52 == 0 {
+        mantissa <<= 1;
+        exponent -= 1;
+    }
+    exponent += 52;
+    let digits = match precision {
+        Some(precision) if precision < 13 => {
+            let drop = 52 - 4 * precision as u32;
+            let (half, rest) = (1u64 << (drop - 1), mantissa & ((1 << drop) - 1));
+            mantissa >>= drop;
+            if rest > half || (rest == half && mantissa & 1 == 1) {
+                mantissa += 1;
+            }
+            mantissa <<= drop;
+            if mantissa >> 53 != 0 {
+                mantissa >>= 1;
+                exponent += 1;
+            }
+            format!("{:013x}", mantissa & ((1 << 52) - 1))[..precision].to_owned()
+        }
+        Some(precision) => format!("{:013x}{}", mantissa & ((1 << 52) - 1), "0".repeat(precision - 13)),
+        None => format!("{:013x}", mantissa & ((1 << 52) - 1)).trim_end_matches('0').to_owned(),
+    };
+    let point = if digits.is_empty() { "" } else { "." };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("0x1{point}{digits}p{sign}{:02}", exponent.abs())
 }
 
 #[derive(Clone, Copy, Default)]
@@ -204,7 +252,8 @@ impl Printer {
             while text.len() < precision {
                 text.push(b'0');
             }
-        } else if self.flags.zero && !self.flags.minus
+        } else if self.flags.zero
+            && !self.flags.minus
             && let Some(width) = self.flags.width
         {
             let sign = usize::from(negative || self.flags.plus || self.flags.space);
@@ -310,7 +359,9 @@ impl Printer {
 
     fn quoted(&mut self, text: &[u8]) {
         let cut = self.truncated(text).to_vec();
-        let raw = self.flags.sharp && !cut.contains(&b'`') && runes(&cut).all(|rune| rune.is_ok_and(|c| c == '\t' || !c.is_control()));
+        let raw = self.flags.sharp
+            && !cut.contains(&b'`')
+            && runes(&cut).all(|rune| rune.is_ok_and(|c| c == '\t' || !c.is_control()));
         let quoted = if raw && !self.flags.sharp_v {
             [b"`".as_slice(), &cut, b"`"].concat()
         } else {
@@ -319,8 +370,8 @@ impl Printer {
         self.pad(&quoted);
     }
 
+    /// Shows a value under a verb that it does not have; width and other flags still hold.
     fn bad(&mut self, verb: char, value: &Value) -> Result<(), Limit> {
-        let flags = std::mem::take(&mut self.flags);
         self.out.extend_from_slice(format!("%!{verb}(").as_bytes());
         if value.is_nil() {
             self.out.extend_from_slice(b"<nil>");
@@ -330,7 +381,6 @@ impl Printer {
             self.value(value, 'v')?;
         }
         self.out.push(b')');
-        self.flags = flags;
         Ok(())
     }
 
@@ -379,7 +429,7 @@ impl Printer {
             Value::Float(number) => match verb {
                 'v' => self.float(*number, b'g', None),
                 'e' | 'E' | 'f' | 'F' => self.float(*number, if verb == 'F' { b'f' } else { verb as u8 }, Some(6)),
-                'g' | 'G' => self.float(*number, verb as u8, None),
+                'g' | 'G' | 'x' | 'X' | 'b' => self.float(*number, verb as u8, None),
                 _ => self.bad(verb, value)?,
             },
             Value::Str(text) => self.string(text.bytes(), verb, value)?,
@@ -417,8 +467,6 @@ impl Printer {
                 let sharp = self.flags.sharp_v;
                 self.out.extend_from_slice(if sharp { value.type_name().as_bytes() } else { b"map" });
                 self.out.push(if sharp { b'{' } else { b'[' });
-                let strings = dict.kind() == DictKind::Strings;
-                let _ = strings;
                 for (i, (key, item)) in dict.snapshot().into_iter().enumerate() {
                     if i > 0 {
                         self.out.extend_from_slice(if sharp { b", " } else { b" " });
@@ -671,14 +719,7 @@ pub fn sprintf(format: &[u8], args: &[Value], limit: usize) -> Result<Vec<u8>, L
 }
 
 /// Reads an explicit argument index such as `[2]`.
-fn index(
-    format: &[u8],
-    at: &mut usize,
-    next: &mut usize,
-    count: usize,
-    reordered: &mut bool,
-    good: &mut bool,
-) -> bool {
+fn index(format: &[u8], at: &mut usize, next: &mut usize, count: usize, reordered: &mut bool, good: &mut bool) -> bool {
     if format.get(*at) != Some(&b'[') {
         return false;
     }
@@ -725,18 +766,30 @@ mod tests {
         ] {
             assert_eq!(float(value, b'g', None), want);
         }
-        assert_eq!(show("%.2f %5.1f|%e|%g|%6.2g", &[1.005, 2.25, 12345.678, 1e21, 0.00012].map(Value::Float)), "1.00   2.2|1.234568e+04|1e+21|0.00012");
+        assert_eq!(
+            show("%.2f %5.1f|%e|%g|%6.2g", &[1.005, 2.25, 12345.678, 1e21, 0.00012].map(Value::Float)),
+            "1.00   2.2|1.234568e+04|1e+21|0.00012"
+        );
     }
 
     #[test]
     fn verbs_print_as_go() {
         assert_eq!(show("%d %s", &[Value::str("x")]), "%!d(string=x) %!s(MISSING)");
         assert_eq!(show("a", &[Value::int(1), Value::Nil]), "a%!(EXTRA int=1, <nil>)");
-        assert_eq!(show("%05d|%-5d|%+d|%x|%X|%o|%b|%c|%q|%U", &[7, 7, 7, 255, 255, 8, 5, 97, 97, 97].map(Value::int)), "00007|7    |+7|ff|FF|10|101|a|'a'|U+0061");
-        assert_eq!(show("%5s|%-5s|%.2s|%q|%x", &["ab", "ab", "abc", "a\"\n", "hi"].map(Value::from)), "   ab|ab   |ab|\"a\\\"\\n\"|6869");
+        assert_eq!(
+            show("%05d|%-5d|%+d|%x|%X|%o|%b|%c|%q|%U", &[7, 7, 7, 255, 255, 8, 5, 97, 97, 97].map(Value::int)),
+            "00007|7    |+7|ff|FF|10|101|a|'a'|U+0061"
+        );
+        assert_eq!(
+            show("%5s|%-5s|%.2s|%q|%x", &["ab", "ab", "abc", "a\"\n", "hi"].map(Value::from)),
+            "   ab|ab   |ab|\"a\\\"\\n\"|6869"
+        );
         assert_eq!(show("%[2]d %[1]d", &[Value::int(1), Value::int(2)]), "2 1");
-        assert_eq!(show("%!", &[]), "%!!(NOVERB)");
+        assert_eq!(show("%! %", &[]), "%!!(MISSING) %!(NOVERB)");
         assert_eq!(show("%s", &[Value::Nil]), "%!s(<nil>)");
-        assert_eq!(show("%v %s", &[Value::list(vec![Value::Nil, Value::int(1)]), Value::list(vec![Value::int(1)])]), "[<nil> 1] [%!s(int=1)]");
+        assert_eq!(
+            show("%v %s", &[Value::list(vec![Value::Nil, Value::int(1)]), Value::list(vec![Value::int(1)])]),
+            "[<nil> 1] [%!s(int=1)]"
+        );
     }
 }

@@ -137,7 +137,7 @@ impl<'a> Lexer<'a> {
     ///
     /// # Errors
     /// [`LexError`] for what is no token; calling again afterwards makes no sense.
-    pub fn next(&mut self) -> Result<Lexeme, LexError> {
+    pub fn lexeme(&mut self) -> Result<Lexeme, LexError> {
         if self.inside { self.action() } else { self.text() }
     }
 
@@ -388,7 +388,7 @@ mod tests {
         let mut lexer = Lexer::new(source);
         let mut found = Vec::new();
         loop {
-            match lexer.next() {
+            match lexer.lexeme() {
                 Ok(lexeme) if lexeme.token == Token::Eof => return found,
                 Ok(lexeme) => found.push(source[lexeme.start..lexeme.end].to_owned()),
                 Err(error) => {

@@ -5,7 +5,11 @@ use super::{
     exec::Interp,
     value::{Dict, DictKind, Elem, Map, Str, Value},
 };
-use crate::helm::{funcs::{encoding::base64, paths}, glob::Glob, goyaml};
+use crate::helm::{
+    funcs::{encoding::base64, paths},
+    glob::Glob,
+    goyaml,
+};
 
 /// Tells whether `.Values` has a method of this name; methods hide keys.
 pub fn of_values(name: &str) -> bool {
@@ -29,12 +33,7 @@ fn bad_args(name: &str, want: usize, args: &[Value]) -> CallError {
 }
 
 /// Calls a method; `None` when the type has none of that name.
-pub fn call(
-    interp: &mut Interp<'_>,
-    receiver: &Value,
-    name: &str,
-    args: &[Value],
-) -> Option<Result<Value, CallError>> {
+pub fn call(interp: &mut Interp<'_>, receiver: &Value, name: &str, args: &[Value]) -> Option<Result<Value, CallError>> {
     match receiver {
         Value::Object(object) => object.access(name, args),
         Value::List(list) if list.elem == Elem::Versions => Some(match args {
@@ -91,12 +90,7 @@ fn values(dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value,
     }
 }
 
-fn files(
-    interp: &mut Interp<'_>,
-    dict: &std::rc::Rc<Dict>,
-    name: &str,
-    args: &[Value],
-) -> Result<Value, CallError> {
+fn files(interp: &mut Interp<'_>, dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value, CallError> {
     let content = |name: &Str| match dict.get(name.bytes()) {
         Some(Value::Bytes(bytes)) => bytes,
         _ => Str::from(""),

@@ -85,9 +85,7 @@ pub fn parse_number(text: &str) -> Result<Number, String> {
     let imaginary = text.strip_suffix('i');
     if let Some(digits) = imaginary {
         return match parse_float(digits) {
-            Some(value) if value == 0.0 => {
-                Ok(Number { text: text.into(), int: Some(0), float: 0.0, is_float: false })
-            }
+            Some(0.0) => Ok(Number { text: text.into(), int: Some(0), float: 0.0, is_float: false }),
             _ => Err(format!("illegal number syntax: {text:?}")),
         };
     }

@@ -147,7 +147,7 @@ impl<'a> Parser<'a> {
     fn next(&mut self) -> Parse<Lexeme> {
         let lexeme = match self.ahead.pop() {
             Some(lexeme) => lexeme,
-            None => self.lexer.next()?,
+            None => self.lexer.lexeme()?,
         };
         self.at = lexeme.start;
         Ok(lexeme)

@@ -136,6 +136,8 @@ pub enum DictKind {
     /// `map[string]interface {}`
     #[default]
     Plain,
+    /// Go's nil map, which JSON writes as `null` and which nothing can be put into
+    Nil,
     /// `common.Values`, which has methods
     Values,
     /// `map[string]string`
@@ -341,7 +343,10 @@ impl Value {
 
     /// Makes a dictionary of a Go type.
     pub fn dict_of(kind: DictKind, map: Map) -> Value {
-        Value::Dict(Rc::new(Dict { kind, shared: Rc::new(Shared { map: RefCell::new(map), reads: RefCell::new(None) }) }))
+        Value::Dict(Rc::new(Dict {
+            kind,
+            shared: Rc::new(Shared { map: RefCell::new(map), reads: RefCell::new(None) }),
+        }))
     }
 
     /// Makes an object.
@@ -390,7 +395,7 @@ impl Value {
                 Elem::Versions => "common.VersionSet",
             },
             Value::Dict(dict) => match dict.kind() {
-                DictKind::Plain => "map[string]interface {}",
+                DictKind::Plain | DictKind::Nil => "map[string]interface {}",
                 DictKind::Values => "common.Values",
                 DictKind::Strings => "map[string]string",
                 DictKind::Files => "engine.files",
@@ -503,7 +508,9 @@ mod tests {
 
     #[test]
     fn truth_follows_go() {
-        for falsy in [Value::Missing, Value::Nil, Value::Bool(false), Value::int(0), Value::str(""), Value::list(vec![])] {
+        for falsy in
+            [Value::Missing, Value::Nil, Value::Bool(false), Value::int(0), Value::str(""), Value::list(vec![])]
+        {
             assert!(!falsy.truth());
         }
         assert!(Value::str("false").truth());
