@@ -80,6 +80,9 @@ pub fn first_document(text: &str) -> &str {
         if marker && content {
             return &text[..at];
         }
+        if content && line.strip_prefix("...").is_some_and(|rest| rest.trim().is_empty()) {
+            return &text[..at];
+        }
         let bare = line.trim();
         content |= marker || !(bare.is_empty() || bare.starts_with('#') || line.starts_with('%'));
         at += line.len();
@@ -143,6 +146,7 @@ mod tests {
         assert_eq!(first_document("---\na: 1\n---\nb: [\n"), "---\na: 1\n");
         assert_eq!(first_document("# c\n\n---\na: 1\n"), "# c\n\n---\na: 1\n");
         assert_eq!(first_document("a: 1\n---\n"), "a: 1\n");
+        assert_eq!(first_document("a: 1\n...\n]\n"), "a: 1\n");
         assert_eq!(first_document("a: |\n ---x\n"), "a: |\n ---x\n");
     }
 }
