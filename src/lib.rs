@@ -19,6 +19,7 @@
 //! | words | [`oci`] | digests, references, descriptors, views of manifests |
 //! | words | [`event`] | what the library tells while it works |
 //! | nouns | [`spec`] | what a person writes: the bundle spec, its model and its JSON schema |
+//! | nouns | [`helm`] | charts as helm renders them: values, templates, functions, hooks |
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
 //! | nouns | [`trust`] | keys, signatures, policies, freshness |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
@@ -44,6 +45,8 @@ pub mod yaml;
 pub mod oci;
 
 pub mod event;
+
+pub mod helm;
 
 pub mod kube;
 

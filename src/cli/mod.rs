@@ -27,6 +27,7 @@ mod report;
 mod resolve;
 mod schema;
 mod serve;
+mod template;
 mod ui;
 mod verify;
 mod why;
@@ -63,6 +64,7 @@ enum Command {
     Why(why::Args),
     Load(load::Args),
     Serve(serve::Args),
+    Template(template::Args),
     Keygen(keygen::Args),
     Demo(demo::Args),
     Schema(schema::Args),
@@ -133,6 +135,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Why(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
+        Command::Template(args) => args.run(&context),
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(&context).await,
         Command::Schema(args) => args.run(),
@@ -155,7 +158,7 @@ impl Command {
             Command::Load(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
-            Command::Demo(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
+            Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };
         format == ui::Format::Json
     }

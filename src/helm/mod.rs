@@ -1,0 +1,59 @@
+//! Helm's renderer: charts, values and templates to manifests, as helm 4 does it.
+//!
+//! ```text
+//!  Tree ─ chart ─→ Chart ─ dependency, values, schema ─→ values ─ render (template, funcs) ─→ Rendered ─→ text
+//! ```
+//!
+//! # Invariants
+//! - Pure: no file, no network, no clock; now and random bytes come in as [`Ambient`].
+//! - Bounded by [`Limits`]: a hostile chart ends in an error.
+
+pub mod capabilities;
+pub mod chart;
+mod dependency;
+pub mod error;
+pub mod funcs;
+pub mod glob;
+pub mod goyaml;
+mod manifest;
+pub mod metadata;
+pub mod overrides;
+pub mod render;
+mod schema;
+pub mod semver;
+mod strvals;
+pub mod template;
+mod values;
+
+pub use capabilities::Capabilities;
+pub use chart::{Chart, Origin};
+pub use error::Error;
+pub use overrides::Overrides;
+pub use render::{Options, Release, Rendered, Show, render, to_helm_template_output};
+pub use template::clock::Time;
+
+/// What enters from outside the chart.
+#[derive(Clone, Debug)]
+pub struct Ambient {
+    /// The current time.
+    pub now: Time,
+    /// The seed of everything random.
+    pub random: [u8; 32],
+}
+
+/// Bounds of a rendering.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Steps of work: evaluated nodes, calls, text made.
+    pub steps: u64,
+    /// Bytes of any one text.
+    pub output: usize,
+    /// How deep templates may call each other.
+    pub nesting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { steps: 50_000_000, output: 64 << 20, nesting: 3000 }
+    }
+}

@@ -1,0 +1,545 @@
+//! From a chart and values to manifests, hooks, notes and CRDs, in the order in which helm shows them.
+//!
+//! # Invariants
+//! - The same chart, values, release, capabilities and ambient give the same bytes.
+//! - Templates run one after the other over shared values, as in helm: the deepest paths first.
+//!
+//! # Failure
+//! [`Error`] with the template, the line and the include chain; nothing is returned from a chart that fails in part.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::yaml;
+
+use super::{
+    Ambient, Limits,
+    capabilities::Capabilities,
+    chart::{Chart, File},
+    dependency::Live,
+    error::Error,
+    manifest::{Head, install_order, split},
+    overrides::Overrides,
+    schema, semver,
+    template::{
+        exec::{Interp, Templates, Trail, without_no_value},
+        parser,
+        value::{Dict, DictKind, Map, Str, Value},
+    },
+    values::{GLOBAL, coalesce_values, new_dict, table_at},
+};
+
+/// Stack of the renderer's thread. Only pages that are used cost memory; 3,000 nested templates need about half of it.
+const STACK: usize = 512 << 20;
+
+/// The release that is rendered.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether it exists already.
+    pub is_upgrade: bool,
+    /// Its revision.
+    pub revision: u32,
+}
+
+impl Release {
+    /// Makes a first installation.
+    pub fn new(name: impl Into<String>, namespace: impl Into<String>) -> Release {
+        Release { name: name.into(), namespace: namespace.into(), is_upgrade: false, revision: 1 }
+    }
+}
+
+/// A document that a template made.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The template's path, with the chart's name in front.
+    pub template: String,
+    /// The document.
+    pub text: String,
+    /// The object's kind; empty when it has none.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+    /// Where in the template's output the document is, and how that output came about.
+    origin: Arc<Output>,
+    start: usize,
+}
+
+/// What a template wrote, with the trail of where each part came from.
+#[derive(Debug)]
+struct Output {
+    text: String,
+    trail: Trail,
+    source: Bytes,
+}
+
+impl Manifest {
+    /// Returns the line of the template that made a line of the text; both count from 1.
+    pub fn template_line(&self, line: u32) -> Option<u32> {
+        let before = self.text.split_inclusive('\n').take(usize::try_from(line.checked_sub(1)?).ok()?);
+        let offset: usize = before.map(str::len).sum();
+        self.origin.line(self.start + offset)
+    }
+}
+
+impl Output {
+    /// Returns the line of the template that made the line which begins at an offset of the output.
+    fn line(&self, offset: usize) -> Option<u32> {
+        let line = self.text.get(offset..)?.split('\n').next()?;
+        // The last piece that begins before the line's first visible character made the line.
+        let visible = offset + (line.len() - line.trim_start().len()).min(line.len().saturating_sub(1));
+        let after = self.trail.partition_point(|step| step.out as usize <= visible);
+        let step = self.trail.get(after.saturating_sub(1))?;
+        let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
+        let at = (step.from as usize).min(self.source.len());
+        // Inside a piece of text every line of the output is a line of the template.
+        let inside = match self.text.get(step.out as usize..visible) {
+            Some(text) if step.text => breaks(text.as_bytes()),
+            _ => 0,
+        };
+        Some(breaks(&self.source[..at]) + 1 + inside)
+    }
+}
+
+/// A manifest that helm runs instead of keeping it.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The document.
+    pub manifest: Manifest,
+    /// When it runs, such as `pre-install` or `test`.
+    pub events: Vec<String>,
+    /// Its weight.
+    pub weight: i64,
+}
+
+impl Hook {
+    /// Tells whether it runs only as a test.
+    pub fn is_test(&self) -> bool {
+        self.events.iter().any(|event| event == "test")
+    }
+}
+
+/// A file of a `crds/` folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crd {
+    /// Its path, with the chart's name in front.
+    pub path: String,
+    /// Its content as it is.
+    pub text: String,
+}
+
+/// Something worth a look that does not stop the rendering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// A chart is deprecated.
+    Deprecated {
+        /// Its path of names.
+        chart: String,
+    },
+    /// A schema refers to another document, which is not fetched: what it says was not checked.
+    SchemaReference {
+        /// The chart.
+        chart: String,
+        /// The reference.
+        reference: String,
+    },
+    /// A value was given that no template read.
+    UnusedValue {
+        /// Its dotted path.
+        path: String,
+    },
+}
+
+/// What a chart gives.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// The documents in install order.
+    pub manifests: Vec<Manifest>,
+    /// The hooks, in install order of their kinds.
+    pub hooks: Vec<Hook>,
+    /// The notes of the chart itself.
+    pub notes: String,
+    /// The files of all `crds/` folders.
+    pub crds: Vec<Crd>,
+    /// What deserves a look.
+    pub warnings: Vec<Warning>,
+    /// How much work it was.
+    pub steps: u64,
+}
+
+/// Choices of a rendering.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Does not hold the values against the schema.
+    pub skip_schema_validation: bool,
+}
+
+/// Renders a chart.
+///
+/// # Errors
+/// [`Error`] for everything that stops helm, and for broken bounds.
+pub fn render(
+    chart: &Chart,
+    values: &Overrides,
+    release: &Release,
+    capabilities: &Capabilities,
+    ambient: &Ambient,
+    limits: &Limits,
+    options: &Options,
+) -> Result<Rendered, Error> {
+    // Templates may nest deeper than the caller's stack is.
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new()
+            .name("helm-render".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || run(chart, values, release, capabilities, ambient, limits, options));
+        match worker.map(|worker| worker.join()) {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Error::Renderer("it panicked".to_owned())),
+            Err(error) => Err(Error::Renderer(error.to_string())),
+        }
+    })
+}
+
+fn entry(key: &str, value: Value) -> (Str, Value) {
+    (Str::from(key), value)
+}
+
+/// A template with what it sees.
+struct Unit {
+    data: Rc<Dict>,
+    base: String,
+    file: File,
+}
+
+struct Builder<'a> {
+    release: Value,
+    capabilities: Value,
+    units: BTreeMap<String, Unit>,
+    tables: Vec<Rc<Dict>>,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Builder<'_> {
+    /// Builds what the templates of a chart and its subcharts see.
+    fn chart(&mut self, live: &Live<'_>, path: &str, values: Value, root: bool) -> Rc<Dict> {
+        if live.metadata.deprecated {
+            self.warnings.push(Warning::Deprecated { chart: path.replace("/charts/", "/") });
+        }
+        let subcharts = new_dict(Map::new());
+        let files: Map = live
+            .chart
+            .files
+            .iter()
+            .map(|file| (Str::from(file.name.as_str()), Value::Bytes(Str::from(&file.data[..]))))
+            .collect();
+        let data = new_dict(
+            [
+                entry("Chart", live.metadata.view(root)),
+                entry("Files", Value::dict_of(DictKind::Files, files)),
+                entry("Release", self.release.clone()),
+                entry("Capabilities", self.capabilities.clone()),
+                entry("Values", values.clone()),
+                entry("Subcharts", Value::Dict(subcharts.clone())),
+            ]
+            .into_iter()
+            .collect(),
+        );
+        for child in &live.children {
+            let name = &child.metadata.name;
+            let below = match &values {
+                Value::Dict(values) => table_at(values, name),
+                _ => None,
+            };
+            // The same table under the type that has methods; nested tables stay shared with the parent.
+            let below = match below {
+                Some(table) => table.seen_as(DictKind::Values),
+                None => Value::dict_of(DictKind::Values, Map::new()),
+            };
+            let inner = self.chart(child, &format!("{path}/charts/{name}"), below, false);
+            subcharts.set(Str::from(name.as_str()), Value::Dict(inner));
+        }
+        for file in &live.chart.templates {
+            let name = file.name.rsplit('/').next().unwrap_or(&file.name);
+            if live.metadata.is_library() && !name.starts_with('_') {
+                continue;
+            }
+            let unit = Unit { data: data.clone(), base: format!("{path}/templates"), file: file.clone() };
+            self.units.insert(super::funcs::paths::clean(&format!("{path}/{}", file.name)), unit);
+        }
+        if let Value::Dict(values) = &values {
+            self.tables.push(values.clone());
+        }
+        data
+    }
+}
+
+fn run(
+    chart: &Chart,
+    overrides: &Overrides,
+    release: &Release,
+    capabilities: &Capabilities,
+    ambient: &Ambient,
+    limits: &Limits,
+    options: &Options,
+) -> Result<Rendered, Error> {
+    if chart.metadata.is_library() {
+        return Err(Error::Library { chart: chart.name().to_owned() });
+    }
+    chart.check_dependencies()?;
+    let mut rendered = Rendered::default();
+    let given = overrides.merged()?;
+    let mut live = Live::of(chart)?;
+    live.process(&given)?;
+    let values = coalesce_values(&live, &given, false)?;
+    if !options.skip_schema_validation {
+        let skipped = schema::validate(&live, &values)?;
+        rendered
+            .warnings
+            .extend(skipped.into_iter().map(|(chart, reference)| Warning::SchemaReference { chart, reference }));
+    }
+    let wanted = &live.metadata.kube_version;
+    if !wanted.is_empty() && !semver::is_compatible(wanted, &capabilities.kube.normalized) {
+        return Err(Error::KubeVersion { wanted: wanted.clone(), have: capabilities.kube.git.clone() });
+    }
+    let mut builder = Builder {
+        release: Value::dict(
+            [
+                entry("Name", Value::from(release.name.as_str())),
+                entry("Namespace", Value::from(release.namespace.as_str())),
+                entry("IsUpgrade", Value::Bool(release.is_upgrade)),
+                entry("IsInstall", Value::Bool(!release.is_upgrade)),
+                entry("Revision", Value::int(i64::from(release.revision))),
+                entry("Service", Value::from("Helm")),
+            ]
+            .into_iter()
+            .collect(),
+        ),
+        capabilities: Value::object(super::template::object::Object::Capabilities(Rc::new(capabilities.clone()))),
+        units: BTreeMap::new(),
+        tables: Vec::new(),
+        warnings: &mut rendered.warnings,
+    };
+    builder.chart(&live, live.metadata.name.as_str(), values.seen_as(DictKind::Values), true);
+    let Builder { units, tables, .. } = builder;
+    track(&values);
+    let outputs = execute(&units, ambient, limits, &mut rendered)?;
+    documents(outputs, &units, &live.metadata.name, &mut rendered)?;
+    crds(&live, &live.metadata.name, &mut rendered.crds);
+    unused(&given, &values, &tables, "", &mut rendered.warnings);
+    Ok(rendered)
+}
+
+/// Orders templates as helm parses and runs them: more slashes first, then names from the end of the alphabet.
+fn order(units: &BTreeMap<String, Unit>) -> Vec<&String> {
+    let mut names: Vec<&String> = units.keys().collect();
+    names.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), *name)));
+    names
+}
+
+fn execute(
+    units: &BTreeMap<String, Unit>,
+    ambient: &Ambient,
+    limits: &Limits,
+    rendered: &mut Rendered,
+) -> Result<BTreeMap<String, (String, Trail)>, Error> {
+    let names = order(units);
+    let mut templates = Templates::default();
+    for name in &names {
+        let parsed = parser::parse(name, &String::from_utf8_lossy(&units[*name].file.data))?;
+        templates.add(&parsed);
+    }
+    let mut interp = Interp::new(templates, ambient, limits);
+    let mut outputs = BTreeMap::new();
+    for name in names {
+        if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
+            continue;
+        }
+        let unit = &units[name];
+        let template = [entry("Name", Value::from(name.as_str())), entry("BasePath", Value::from(unit.base.as_str()))];
+        unit.data.set(Str::from("Template"), Value::dict_of(DictKind::Values, template.into_iter().collect()));
+        let (out, mut trail) = interp.file(name, Value::Dict(unit.data.clone()))?;
+        let before = out.len();
+        let out = without_no_value(out);
+        if out.len() != before {
+            // Offsets moved; what is left of the trail would be wrong.
+            trail.truncate(1);
+        }
+        outputs.insert(name.clone(), (text(out), trail));
+    }
+    rendered.steps = interp.steps();
+    Ok(outputs)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
+}
+
+fn documents(
+    outputs: BTreeMap<String, (String, Trail)>,
+    units: &BTreeMap<String, Unit>,
+    root: &str,
+    rendered: &mut Rendered,
+) -> Result<(), Error> {
+    for (name, (out, trail)) in outputs {
+        if name.ends_with("NOTES.txt") {
+            if name == format!("{root}/templates/NOTES.txt") {
+                rendered.notes = out;
+            }
+            continue;
+        }
+        if out.trim().is_empty() {
+            continue;
+        }
+        let source = units.get(&name).map(|unit| unit.file.data.clone()).unwrap_or_default();
+        let parts = split(&out);
+        let origin = Arc::new(Output { text: out, trail, source });
+        for (start, end) in parts {
+            let text = &origin.text[start..end];
+            let failed = |line: Option<u32>, message: String| {
+                let lines = line
+                    .map(|line| text.split_inclusive('\n').take((line as usize).saturating_sub(1)).map(str::len).sum());
+                let line = lines.and_then(|offset: usize| origin.line(start + offset));
+                Error::Manifest { template: name.clone(), line, message }
+            };
+            let nodes = yaml::documents(text, &yaml::Options::lenient())
+                .map_err(|error| failed(Some(error.at.line), error.to_string()))?;
+            let head = match nodes.first() {
+                Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message))?,
+                None => Head::default(),
+            };
+            let manifest = Manifest {
+                template: name.clone(),
+                text: text.to_owned(),
+                kind: head.kind,
+                name: head.name,
+                origin: origin.clone(),
+                start,
+            };
+            match head.hooks {
+                None => rendered.manifests.push(manifest),
+                Some(Some(events)) => rendered.hooks.push(Hook { manifest, events, weight: head.weight }),
+                // An unknown event: helm leaves the document out.
+                Some(None) => {}
+            }
+        }
+    }
+    rendered.manifests.sort_by(|a, b| install_order(&a.kind, &b.kind));
+    rendered.hooks.sort_by(|a, b| install_order(&a.manifest.kind, &b.manifest.kind));
+    Ok(())
+}
+
+fn crds(live: &Live<'_>, path: &str, found: &mut Vec<Crd>) {
+    for file in &live.chart.files {
+        let extension = file.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        if file.name.starts_with("crds/") && matches!(extension.as_deref(), Some("yaml" | "yml" | "json")) {
+            let text = String::from_utf8_lossy(&file.data).into_owned();
+            found.push(Crd { path: format!("{path}/{}", file.name), text });
+        }
+    }
+    for child in &live.children {
+        crds(child, &format!("{path}/charts/{}", child.metadata.name), found);
+    }
+}
+
+fn track(values: &Rc<Dict>) {
+    values.track();
+    for value in values.peek(Map::clone).values() {
+        if let Value::Dict(inner) = value {
+            track(inner);
+        }
+    }
+}
+
+/// Reports values that were given and that no template looked at.
+fn unused(given: &Rc<Dict>, seen: &Rc<Dict>, tables: &[Rc<Dict>], path: &str, warnings: &mut Vec<Warning>) {
+    for (key, value) in given.peek(Map::clone) {
+        let name = key.text().into_owned();
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let here = seen.peek(|map| map.get(&key).cloned());
+        let globals: Vec<Rc<Dict>> = match path.strip_prefix(GLOBAL) {
+            // Every subchart has its own copy of the globals.
+            Some(rest) => {
+                let parent = rest.rsplit_once('.').map_or("", |(parent, _)| parent);
+                tables.iter().filter_map(|table| table_at(table, &format!("{GLOBAL}{parent}"))).collect()
+            }
+            None => Vec::new(),
+        };
+        match (&value, &here) {
+            // A table of a subchart, or one that nobody printed as a whole.
+            (Value::Dict(value), Some(Value::Dict(here))) => unused(value, here, tables, &path, warnings),
+            (_, Some(_)) => {
+                let read = seen.was_read(key.bytes()) || globals.iter().any(|table| table.was_read(key.bytes()));
+                if !read && path != GLOBAL {
+                    warnings.push(Warning::UnusedValue { path });
+                }
+            }
+            // Removed by null, or a switch that only dependencies look at.
+            (_, None) => {}
+        }
+    }
+}
+
+/// What `helm template` prints besides the manifests.
+#[derive(Clone, Debug, Default)]
+pub struct Show {
+    /// With the files of `crds/`.
+    pub include_crds: bool,
+    /// Without hooks.
+    pub no_hooks: bool,
+    /// Without test hooks.
+    pub skip_tests: bool,
+    /// Only what these templates made; patterns of paths below the chart.
+    pub show_only: Vec<String>,
+}
+
+/// Returns what `helm template` prints.
+///
+/// # Errors
+/// [`Error::NoSuchTemplate`] when a pattern of `show_only` matches nothing.
+pub fn to_helm_template_output(rendered: &Rendered, show: &Show) -> Result<String, Error> {
+    let mut out = String::new();
+    if show.include_crds {
+        for crd in &rendered.crds {
+            out.push_str(&format!("---\n# Source: {}\n{}\n", crd.path, crd.text));
+        }
+    }
+    for manifest in &rendered.manifests {
+        out.push_str(&format!("---\n# Source: {}\n{}\n", manifest.template, manifest.text));
+    }
+    let mut out = format!("{}\n", out.trim());
+    if !show.no_hooks {
+        for hook in rendered.hooks.iter().filter(|hook| !(show.skip_tests && hook.is_test())) {
+            out.push_str(&format!("---\n# Source: {}\n{}\n", hook.manifest.template, hook.manifest.text));
+        }
+    }
+    if show.show_only.is_empty() {
+        return Ok(out);
+    }
+    let parts: Vec<&str> = split(&out).into_iter().map(|(start, end)| &out[start..end]).collect();
+    let mut shown = String::new();
+    for pattern in &show.show_only {
+        let mut missing = true;
+        for part in &parts {
+            let source = part.find("# Source: ").and_then(|at| {
+                let line = part[at + 10..].lines().next()?;
+                Some(line.split_once('/')?.1)
+            });
+            if source.is_some_and(|source| super::glob::shell_match(pattern, source) == Some(true)) {
+                shown.push_str(&format!("---\n{part}\n"));
+                missing = false;
+            }
+        }
+        if missing {
+            return Err(Error::NoSuchTemplate(pattern.clone()));
+        }
+    }
+    Ok(shown)
+}

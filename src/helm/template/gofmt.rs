@@ -1,0 +1,795 @@
+//! Formatting as Go's `fmt` and `strconv` do it: `%v` of every value, `printf`, quoting, floats.
+//!
+//! # Invariants
+//! - Widths and precisions are bounded, and so is the nesting of what is printed.
+//!
+//! # Failure
+//! Like Go's, formatting does not fail: mistakes appear as `%!d(string=x)` in the text. Only bounds are errors.
+
+use std::sync::OnceLock;
+
+use super::{error::Limit, value::Value};
+
+/// How deep a printed value may nest.
+const DEPTH: usize = 1000;
+
+/// Go's own bound for widths and precisions.
+const WIDTH: i64 = 1_000_000;
+
+/// Tells whether Go's `unicode.IsPrint` holds.
+pub fn is_print(c: char) -> bool {
+    static PRINTABLE: OnceLock<Option<regex::Regex>> = OnceLock::new();
+    if c.is_ascii() {
+        return (' '..='~').contains(&c);
+    }
+    let pattern = PRINTABLE.get_or_init(|| regex::Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
+    let mut buffer = [0; 4];
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(c.encode_utf8(&mut buffer)))
+}
+
+/// Walks text that may not be UTF-8 the way Go does: each bad byte by itself.
+pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Result<char, u8>> + '_ {
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| chunk.valid().chars().map(Ok).chain(chunk.invalid().iter().map(|byte| Err(*byte))))
+}
+
+/// Quotes as `strconv.Quote`, or `strconv.QuoteToASCII`.
+pub fn quote(bytes: &[u8], ascii: bool) -> Vec<u8> {
+    quote_with(bytes, '"', ascii)
+}
+
+fn quote_with(bytes: &[u8], mark: char, ascii: bool) -> Vec<u8> {
+    let mut out = String::with_capacity(bytes.len() + 2);
+    out.push(mark);
+    for rune in runes(bytes) {
+        match rune {
+            Err(byte) => out.push_str(&format!("\\x{byte:02x}")),
+            Ok('\\') => out.push_str("\\\\"),
+            Ok(c) if c == mark => {
+                out.push('\\');
+                out.push(c);
+            }
+            Ok(c) if is_print(c) && (!ascii || c.is_ascii()) => out.push(c),
+            Ok('\u{7}') => out.push_str("\\a"),
+            Ok('\u{8}') => out.push_str("\\b"),
+            Ok('\u{c}') => out.push_str("\\f"),
+            Ok('\n') => out.push_str("\\n"),
+            Ok('\r') => out.push_str("\\r"),
+            Ok('\t') => out.push_str("\\t"),
+            Ok('\u{b}') => out.push_str("\\v"),
+            Ok(c) if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            Ok(c) if (c as u32) < 0x10000 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            Ok(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
+        }
+    }
+    out.push(mark);
+    out.into_bytes()
+}
+
+/// Splits a finite float into its decimal digits and the position of the point: `0.d1d2… × 10^point`.
+fn digits(value: f64, precision: Option<usize>) -> (String, i32) {
+    let text = match precision {
+        Some(precision) => format!("{:.*e}", precision, value.abs()),
+        None => format!("{:e}", value.abs()),
+    };
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let zero = digits.bytes().all(|digit| digit == b'0');
+    (digits, if zero { 1 } else { exponent + 1 })
+}
+
+/// Formats as `strconv.FormatFloat(value, verb, precision, 64)`.
+pub fn float(value: f64, verb: u8, precision: Option<usize>) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    let exponential = |digits: &str, point: i32, keep: usize, e: char| {
+        let mut body = digits[..1].to_owned();
+        if keep > 1 {
+            body.push('.');
+            body.push_str(&digits[1..keep.min(digits.len())]);
+            body.extend(std::iter::repeat_n('0', keep.saturating_sub(digits.len())));
+        }
+        let zero = digits.bytes().all(|digit| digit == b'0');
+        let exponent = if zero { 0 } else { point - 1 };
+        format!("{sign}{body}{e}{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    };
+    match verb {
+        b'e' | b'E' => {
+            let (digits, point) = digits(value, precision);
+            let keep = precision.map_or(digits.len(), |precision| precision + 1);
+            exponential(&digits, point, keep, verb as char)
+        }
+        b'g' | b'G' => {
+            let shortest = precision.is_none();
+            let wanted = precision.map(|precision| precision.max(1));
+            let (mut found, point) = digits(value, wanted.map(|wanted| wanted - 1));
+            if !shortest {
+                // Go keeps no trailing zeros here.
+                let kept = found.trim_end_matches('0').len().max(1);
+                found.truncate(kept);
+            }
+            let count = found.len() as i32;
+            let mut limit = wanted.map_or(6, |wanted| wanted as i32);
+            if limit > count && count >= point {
+                limit = count;
+            }
+            if shortest {
+                limit = 6;
+            }
+            let exponent = if value == 0.0 { 0 } else { point - 1 };
+            if exponent < -4 || exponent >= limit {
+                let e = if verb == b'g' { 'e' } else { 'E' };
+                exponential(&found, point, found.len(), e)
+            } else if value == 0.0 {
+                format!("{sign}0")
+            } else {
+                format!("{sign}{:.*}", (count - point).max(0) as usize, value.abs())
+            }
+        }
+        b'b' => {
+            let (mantissa, exponent) = parts(value);
+            format!("{sign}{mantissa}p{exponent:+}")
+        }
+        b'x' | b'X' => {
+            let text = format!("{sign}{}", hex_float(value, precision));
+            if verb == b'X' { text.to_uppercase() } else { text }
+        }
+        _ => match precision {
+            Some(precision) => format!("{sign}{:.*}", precision, value.abs()),
+            None => format!("{sign}{}", value.abs()),
+        },
+    }
+}
+
+/// Splits a float into an integer and a power of two.
+fn parts(value: f64) -> (u64, i32) {
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i32;
+    let fraction = bits & ((1 << 52) - 1);
+    if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) }
+}
+
+fn hex_float(value: f64, precision: Option<usize>) -> String {
+    let (mut mantissa, mut exponent) = parts(value);
+    if mantissa == 0 {
+        let zeros = "0".repeat(precision.unwrap_or(0));
+        return if zeros.is_empty() { "0x0p+00".to_owned() } else { format!("0x0.{zeros}p+00") };
+    }
+    // One bit before the point, 52 behind it.
+    while mantissa >> 52 == 0 {
+        mantissa <<= 1;
+        exponent -= 1;
+    }
+    exponent += 52;
+    let digits = match precision {
+        Some(precision) if precision < 13 => {
+            let drop = 52 - 4 * precision as u32;
+            let (half, rest) = (1u64 << (drop - 1), mantissa & ((1 << drop) - 1));
+            mantissa >>= drop;
+            if rest > half || (rest == half && mantissa & 1 == 1) {
+                mantissa += 1;
+            }
+            mantissa <<= drop;
+            if mantissa >> 53 != 0 {
+                mantissa >>= 1;
+                exponent += 1;
+            }
+            format!("{:013x}", mantissa & ((1 << 52) - 1))[..precision].to_owned()
+        }
+        Some(precision) => format!("{:013x}{}", mantissa & ((1 << 52) - 1), "0".repeat(precision - 13)),
+        None => format!("{:013x}", mantissa & ((1 << 52) - 1)).trim_end_matches('0').to_owned(),
+    };
+    let point = if digits.is_empty() { "" } else { "." };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("0x1{point}{digits}p{sign}{:02}", exponent.abs())
+}
+
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    width: Option<usize>,
+    precision: Option<usize>,
+    minus: bool,
+    plus: bool,
+    sharp: bool,
+    space: bool,
+    zero: bool,
+    plus_v: bool,
+    sharp_v: bool,
+}
+
+struct Printer {
+    out: Vec<u8>,
+    flags: Flags,
+    depth: usize,
+}
+
+impl Printer {
+    fn new() -> Self {
+        Printer { out: Vec::new(), flags: Flags::default(), depth: 0 }
+    }
+
+    fn pad(&mut self, text: &[u8]) {
+        let count = match self.flags.width {
+            None => return self.out.extend_from_slice(text),
+            Some(width) => width.saturating_sub(runes(text).count()),
+        };
+        if self.flags.minus {
+            self.out.extend_from_slice(text);
+            self.out.extend(std::iter::repeat_n(b' ', count));
+        } else {
+            let fill = if self.flags.zero { b'0' } else { b' ' };
+            self.out.extend(std::iter::repeat_n(fill, count));
+            self.out.extend_from_slice(text);
+        }
+    }
+
+    fn integer(&mut self, value: i64, unsigned: bool, radix: u32, verb: char) {
+        let negative = !unsigned && value < 0;
+        let mut magnitude = if unsigned { value as u64 } else { value.unsigned_abs() };
+        let mut text = Vec::new();
+        let alphabet: &[u8] = if verb == 'X' { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+        loop {
+            text.push(alphabet[(magnitude % u64::from(radix)) as usize]);
+            magnitude /= u64::from(radix);
+            if magnitude == 0 {
+                break;
+            }
+        }
+        if let Some(precision) = self.flags.precision {
+            if precision == 0 && value == 0 {
+                let zero = std::mem::take(&mut self.flags.zero);
+                self.pad(b"");
+                self.flags.zero = zero;
+                return;
+            }
+            while text.len() < precision {
+                text.push(b'0');
+            }
+        } else if self.flags.zero
+            && !self.flags.minus
+            && let Some(width) = self.flags.width
+        {
+            let sign = usize::from(negative || self.flags.plus || self.flags.space);
+            while text.len() + sign < width {
+                text.push(b'0');
+            }
+        }
+        if self.flags.sharp {
+            match radix {
+                2 => text.extend(b"b0"),
+                8 if text.last() != Some(&b'0') => text.push(b'0'),
+                16 => text.extend(if verb == 'X' { b"X0" } else { b"x0" }),
+                _ => {}
+            }
+        }
+        if verb == 'O' {
+            text.extend(b"o0");
+        }
+        if negative {
+            text.push(b'-');
+        } else if self.flags.plus {
+            text.push(b'+');
+        } else if self.flags.space {
+            text.push(b' ');
+        }
+        text.reverse();
+        let zero = std::mem::take(&mut self.flags.zero);
+        self.pad(&text);
+        self.flags.zero = zero;
+    }
+
+    fn float(&mut self, value: f64, verb: u8, precision: Option<usize>) {
+        let mut text = float(value, verb, self.flags.precision.or(precision));
+        if !text.starts_with(['-', '+']) {
+            text.insert(0, '+');
+        }
+        if self.flags.space && text.starts_with('+') && !self.flags.plus {
+            text.replace_range(0..1, " ");
+        }
+        let infinite = value.is_infinite() || value.is_nan();
+        let zero = self.flags.zero && !infinite;
+        if infinite {
+            if text.starts_with('+') && !self.flags.plus {
+                text.remove(0);
+            }
+            let before = std::mem::take(&mut self.flags.zero);
+            self.pad(text.as_bytes());
+            self.flags.zero = before;
+            return;
+        }
+        if self.flags.plus || !text.starts_with('+') {
+            if zero && !self.flags.minus && self.flags.width.is_some_and(|width| width > text.len()) {
+                let (sign, body) = text.split_at(1);
+                self.out.extend_from_slice(sign.as_bytes());
+                let before = self.flags.width;
+                self.flags.width = before.map(|width| width - 1);
+                self.pad(body.as_bytes());
+                self.flags.width = before;
+                return;
+            }
+            self.pad(text.as_bytes());
+            return;
+        }
+        self.pad(&text.as_bytes()[1..]);
+    }
+
+    fn truncated<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        let Some(precision) = self.flags.precision else { return text };
+        let end: usize = runes(text).take(precision).map(|rune| rune.map_or(1, char::len_utf8)).sum();
+        &text[..end]
+    }
+
+    fn string(&mut self, text: &[u8], verb: char, value: &Value) -> Result<(), Limit> {
+        match verb {
+            'v' if self.flags.sharp_v => self.quoted(text),
+            'v' | 's' => {
+                let cut = self.truncated(text);
+                self.pad(cut);
+            }
+            'q' => self.quoted(text),
+            'x' | 'X' => {
+                let cut = match self.flags.precision {
+                    Some(precision) => &text[..text.len().min(precision)],
+                    None => text,
+                };
+                let mut hex = String::with_capacity(cut.len() * 2 + 2);
+                let prefix = if verb == 'x' { "0x" } else { "0X" };
+                for (i, byte) in cut.iter().enumerate() {
+                    if i > 0 && self.flags.space {
+                        hex.push(' ');
+                    }
+                    if self.flags.sharp && (i == 0 || self.flags.space) {
+                        hex.push_str(prefix);
+                    }
+                    hex.push_str(&if verb == 'x' { format!("{byte:02x}") } else { format!("{byte:02X}") });
+                }
+                self.pad(hex.as_bytes());
+            }
+            _ => self.bad(verb, value)?,
+        }
+        Ok(())
+    }
+
+    fn quoted(&mut self, text: &[u8]) {
+        let cut = self.truncated(text).to_vec();
+        let raw = self.flags.sharp
+            && !cut.contains(&b'`')
+            && runes(&cut).all(|rune| rune.is_ok_and(|c| c == '\t' || !c.is_control()));
+        let quoted = if raw && !self.flags.sharp_v {
+            [b"`".as_slice(), &cut, b"`"].concat()
+        } else {
+            quote(&cut, self.flags.plus)
+        };
+        self.pad(&quoted);
+    }
+
+    /// Shows a value under a verb that it does not have; width and other flags still hold.
+    fn bad(&mut self, verb: char, value: &Value) -> Result<(), Limit> {
+        self.out.extend_from_slice(format!("%!{verb}(").as_bytes());
+        if value.is_nil() {
+            self.out.extend_from_slice(b"<nil>");
+        } else {
+            self.out.extend_from_slice(value.type_name().as_bytes());
+            self.out.push(b'=');
+            self.value(value, 'v')?;
+        }
+        self.out.push(b')');
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Value, verb: char) -> Result<(), Limit> {
+        if self.depth > DEPTH {
+            return Err(Limit::Depth(DEPTH));
+        }
+        if verb == 'T' {
+            let name = value.type_name();
+            return self.string(name.as_bytes(), 's', value);
+        }
+        match value {
+            Value::Missing | Value::Nil => match verb {
+                'v' => self.pad(if self.flags.sharp_v && self.depth > 0 { b"interface {}(nil)" } else { b"<nil>" }),
+                _ if self.depth == 0 => self.bad(verb, value)?,
+                _ => self.out.extend_from_slice(format!("%!{verb}(<nil>)").as_bytes()),
+            },
+            Value::Bool(truth) => match verb {
+                't' | 'v' => self.pad(if *truth { b"true" } else { b"false" }),
+                _ => self.bad(verb, value)?,
+            },
+            Value::Int(kind, number) => {
+                let unsigned = kind.unsigned();
+                match verb {
+                    'v' | 'd' => self.integer(*number, unsigned, 10, verb),
+                    'b' => self.integer(*number, unsigned, 2, verb),
+                    'o' | 'O' => self.integer(*number, unsigned, 8, verb),
+                    'x' | 'X' => self.integer(*number, unsigned, 16, verb),
+                    'c' | 'q' => {
+                        let c = u32::try_from(*number).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
+                        let text = c.to_string();
+                        if verb == 'c' {
+                            self.pad(text.as_bytes());
+                        } else {
+                            let quoted = quote_with(text.as_bytes(), '\'', self.flags.plus);
+                            self.pad(&quoted);
+                        }
+                    }
+                    'U' => {
+                        let text = format!("U+{number:04X}");
+                        self.pad(text.as_bytes());
+                    }
+                    _ => self.bad(verb, value)?,
+                }
+            }
+            Value::Float(number) => match verb {
+                'v' => self.float(*number, b'g', None),
+                'e' | 'E' | 'f' | 'F' => self.float(*number, if verb == 'F' { b'f' } else { verb as u8 }, Some(6)),
+                'g' | 'G' | 'x' | 'X' | 'b' => self.float(*number, verb as u8, None),
+                _ => self.bad(verb, value)?,
+            },
+            Value::Str(text) => self.string(text.bytes(), verb, value)?,
+            Value::Bytes(bytes) => match verb {
+                'v' | 'd' => {
+                    self.out.push(b'[');
+                    for (i, byte) in bytes.bytes().iter().enumerate() {
+                        if i > 0 {
+                            self.out.push(b' ');
+                        }
+                        self.integer(i64::from(*byte), true, 10, 'd');
+                    }
+                    self.out.push(b']');
+                }
+                _ => self.string(bytes.bytes(), verb, value)?,
+            },
+            Value::List(list) => {
+                self.depth += 1;
+                let sharp = self.flags.sharp_v;
+                if sharp {
+                    self.out.extend_from_slice(value.type_name().as_bytes());
+                }
+                self.out.push(if sharp { b'{' } else { b'[' });
+                for (i, item) in list.items.iter().enumerate() {
+                    if i > 0 {
+                        self.out.extend_from_slice(if sharp { b", " } else { b" " });
+                    }
+                    self.value(item, verb)?;
+                }
+                self.out.push(if sharp { b'}' } else { b']' });
+                self.depth -= 1;
+            }
+            Value::Dict(dict) => {
+                self.depth += 1;
+                let sharp = self.flags.sharp_v;
+                self.out.extend_from_slice(if sharp { value.type_name().as_bytes() } else { b"map" });
+                self.out.push(if sharp { b'{' } else { b'[' });
+                for (i, (key, item)) in dict.snapshot().into_iter().enumerate() {
+                    if i > 0 {
+                        self.out.extend_from_slice(if sharp { b", " } else { b" " });
+                    }
+                    self.value(&Value::Str(key), verb)?;
+                    self.out.push(b':');
+                    self.value(&item, verb)?;
+                }
+                self.out.push(if sharp { b'}' } else { b']' });
+                self.depth -= 1;
+            }
+            Value::Object(object) => {
+                if let Some(text) = object.stringer()
+                    && matches!(verb, 'v' | 's' | 'q' | 'x' | 'X')
+                {
+                    return self.string(text.as_bytes(), verb, value);
+                }
+                if object.kind_name() == "ptr" {
+                    self.out.push(b'&');
+                }
+                self.depth += 1;
+                self.out.push(b'{');
+                for (i, (name, part)) in object.parts().into_iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(b' ');
+                    }
+                    if self.flags.plus_v {
+                        self.out.extend_from_slice(name.as_bytes());
+                        self.out.push(b':');
+                    }
+                    self.value(&part, verb)?;
+                }
+                self.out.push(b'}');
+                self.depth -= 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Prints one value as `%v` does.
+///
+/// # Errors
+/// [`Limit::Depth`] for a value that is nested too deep.
+pub fn sprint(value: &Value) -> Result<Vec<u8>, Limit> {
+    if let Value::Str(text) = value {
+        return Ok(text.bytes().to_vec());
+    }
+    let mut printer = Printer::new();
+    printer.value(value, 'v')?;
+    Ok(printer.out)
+}
+
+/// Prints the value of an action.
+///
+/// # Errors
+/// As [`sprint`].
+pub fn print_value(value: &Value) -> Result<Vec<u8>, Limit> {
+    match value {
+        Value::Missing | Value::Nil => Ok(b"<no value>".to_vec()),
+        // Only as the value of an action the version is reached through a pointer, which has a String method.
+        Value::Object(object) if object.type_name() == "common.KubeVersion" => match object.access("String", &[]) {
+            Some(Ok(Value::Str(text))) => Ok(text.bytes().to_vec()),
+            _ => sprint(value),
+        },
+        Value::Object(object) if object.kind_name() == "ptr" => {
+            let mut text = sprint(value)?;
+            if text.first() == Some(&b'&') {
+                text.remove(0);
+            }
+            Ok(text)
+        }
+        other => sprint(other),
+    }
+}
+
+/// Prints values as `fmt.Sprint`: a space between two that are no strings.
+///
+/// # Errors
+/// As [`sprint`].
+pub fn sprint_all(values: &[Value]) -> Result<Vec<u8>, Limit> {
+    let mut printer = Printer::new();
+    let mut before_string = true;
+    for (i, value) in values.iter().enumerate() {
+        let string = matches!(value, Value::Str(_));
+        if i > 0 && !string && !before_string {
+            printer.out.push(b' ');
+        }
+        printer.value(value, 'v')?;
+        before_string = string;
+    }
+    Ok(printer.out)
+}
+
+/// Prints values as `fmt.Sprintln`.
+///
+/// # Errors
+/// As [`sprint`].
+pub fn sprintln(values: &[Value]) -> Result<Vec<u8>, Limit> {
+    let mut printer = Printer::new();
+    for (i, value) in values.iter().enumerate() {
+        if i > 0 {
+            printer.out.push(b' ');
+        }
+        printer.value(value, 'v')?;
+    }
+    printer.out.push(b'\n');
+    Ok(printer.out)
+}
+
+/// Takes a number from a format; `None` when it is too large.
+fn number(format: &[u8], at: &mut usize) -> Option<i64> {
+    let start = *at;
+    let mut value: i64 = 0;
+    while let Some(digit) = format.get(*at).filter(|byte| byte.is_ascii_digit()) {
+        value = value * 10 + i64::from(digit - b'0');
+        *at += 1;
+        if value > WIDTH {
+            return None;
+        }
+    }
+    (*at > start).then_some(value)
+}
+
+/// Formats as `fmt.Sprintf`.
+///
+/// # Errors
+/// As [`sprint`], and [`Limit::Output`] when the text grows beyond `limit` bytes.
+pub fn sprintf(format: &[u8], args: &[Value], limit: usize) -> Result<Vec<u8>, Limit> {
+    let mut p = Printer::new();
+    let mut next = 0;
+    let mut reordered = false;
+    let mut at = 0;
+    while at < format.len() {
+        if p.out.len() > limit {
+            return Err(Limit::Output(limit));
+        }
+        let plain = format[at..].iter().position(|byte| *byte == b'%').map_or(format.len(), |found| at + found);
+        p.out.extend_from_slice(&format[at..plain]);
+        at = plain + 1;
+        if plain == format.len() {
+            break;
+        }
+        p.flags = Flags::default();
+        let mut good = true;
+        while let Some(byte) = format.get(at) {
+            match byte {
+                b'#' => p.flags.sharp = true,
+                b'0' => p.flags.zero = true,
+                b'+' => p.flags.plus = true,
+                b'-' => p.flags.minus = true,
+                b' ' => p.flags.space = true,
+                _ => break,
+            }
+            at += 1;
+        }
+        let mut indexed = index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
+        if format.get(at) == Some(&b'*') {
+            at += 1;
+            match args.get(next) {
+                Some(Value::Int(_, width)) if width.abs() <= WIDTH => {
+                    p.flags.width = Some(width.unsigned_abs() as usize);
+                    if *width < 0 {
+                        p.flags.minus = true;
+                        p.flags.zero = false;
+                    }
+                }
+                _ => p.out.extend_from_slice(b"%!(BADWIDTH)"),
+            }
+            next += 1;
+            indexed = false;
+        } else if let Some(width) = number(format, &mut at) {
+            p.flags.width = Some(width as usize);
+            if indexed {
+                good = false;
+            }
+        }
+        if format.get(at) == Some(&b'.') {
+            at += 1;
+            if indexed {
+                good = false;
+            }
+            indexed = index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
+            if format.get(at) == Some(&b'*') {
+                at += 1;
+                match args.get(next) {
+                    Some(Value::Int(_, precision)) if (0..=WIDTH).contains(precision) => {
+                        p.flags.precision = Some(*precision as usize);
+                    }
+                    Some(Value::Int(_, precision)) if *precision < 0 => {}
+                    _ => p.out.extend_from_slice(b"%!(BADPREC)"),
+                }
+                next += 1;
+                indexed = false;
+            } else {
+                p.flags.precision = Some(number(format, &mut at).unwrap_or(0) as usize);
+            }
+        }
+        if !indexed {
+            index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
+        }
+        let Some(verb) = runes(&format[at.min(format.len())..]).next() else {
+            p.out.extend_from_slice(b"%!(NOVERB)");
+            break;
+        };
+        at += verb.map_or(1, char::len_utf8);
+        let verb = verb.unwrap_or('\u{fffd}');
+        if verb == '%' {
+            p.out.push(b'%');
+        } else if !good {
+            p.out.extend_from_slice(format!("%!{verb}(BADINDEX)").as_bytes());
+        } else if next >= args.len() {
+            p.out.extend_from_slice(format!("%!{verb}(MISSING)").as_bytes());
+        } else {
+            if verb == 'v' {
+                p.flags.sharp_v = std::mem::take(&mut p.flags.sharp);
+                p.flags.plus_v = std::mem::take(&mut p.flags.plus);
+            }
+            if verb == 'w' {
+                p.bad(verb, &args[next])?;
+            } else if verb == 'p' {
+                match &args[next] {
+                    Value::List(_) | Value::Dict(_) => p.out.extend_from_slice(b"0xc000000000"),
+                    other => p.bad(verb, other)?,
+                }
+            } else {
+                p.value(&args[next], verb)?;
+            }
+            next += 1;
+        }
+    }
+    if !reordered && next < args.len() {
+        p.flags = Flags::default();
+        p.out.extend_from_slice(b"%!(EXTRA ");
+        for (i, arg) in args[next..].iter().enumerate() {
+            if i > 0 {
+                p.out.extend_from_slice(b", ");
+            }
+            if arg.is_nil() {
+                p.out.extend_from_slice(b"<nil>");
+            } else {
+                p.out.extend_from_slice(arg.type_name().as_bytes());
+                p.out.push(b'=');
+                p.value(arg, 'v')?;
+            }
+        }
+        p.out.push(b')');
+    }
+    if p.out.len() > limit { Err(Limit::Output(limit)) } else { Ok(p.out) }
+}
+
+/// Reads an explicit argument index such as `[2]`.
+fn index(format: &[u8], at: &mut usize, next: &mut usize, count: usize, reordered: &mut bool, good: &mut bool) -> bool {
+    if format.get(*at) != Some(&b'[') {
+        return false;
+    }
+    *reordered = true;
+    let Some(close) = format[*at..].iter().position(|byte| *byte == b']') else {
+        *good = false;
+        *at += 1;
+        return false;
+    };
+    let mut from = *at + 1;
+    let found = number(format, &mut from).filter(|_| from == *at + close);
+    *at += close + 1;
+    match found {
+        Some(found) if found >= 1 && found as usize <= count => {
+            *next = found as usize - 1;
+            true
+        }
+        _ => {
+            *good = false;
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(format: &str, args: &[Value]) -> String {
+        String::from_utf8(sprintf(format.as_bytes(), args, 1 << 20).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn floats_print_as_go() {
+        for (value, want) in [
+            (1_000_000.0, "1e+06"),
+            (100_000.0, "100000"),
+            (0.0, "0"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1.5, "1.5"),
+            (123_456_789.0, "1.23456789e+08"),
+            (-2.0, "-2"),
+        ] {
+            assert_eq!(float(value, b'g', None), want);
+        }
+        assert_eq!(
+            show("%.2f %5.1f|%e|%g|%6.2g", &[1.005, 2.25, 12345.678, 1e21, 0.00012].map(Value::Float)),
+            "1.00   2.2|1.234568e+04|1e+21|0.00012"
+        );
+    }
+
+    #[test]
+    fn verbs_print_as_go() {
+        assert_eq!(show("%d %s", &[Value::str("x")]), "%!d(string=x) %!s(MISSING)");
+        assert_eq!(show("a", &[Value::int(1), Value::Nil]), "a%!(EXTRA int=1, <nil>)");
+        assert_eq!(
+            show("%05d|%-5d|%+d|%x|%X|%o|%b|%c|%q|%U", &[7, 7, 7, 255, 255, 8, 5, 97, 97, 97].map(Value::int)),
+            "00007|7    |+7|ff|FF|10|101|a|'a'|U+0061"
+        );
+        assert_eq!(
+            show("%5s|%-5s|%.2s|%q|%x", &["ab", "ab", "abc", "a\"\n", "hi"].map(Value::from)),
+            "   ab|ab   |ab|\"a\\\"\\n\"|6869"
+        );
+        assert_eq!(show("%[2]d %[1]d", &[Value::int(1), Value::int(2)]), "2 1");
+        assert_eq!(show("%! %", &[]), "%!!(MISSING) %!(NOVERB)");
+        assert_eq!(show("%s", &[Value::Nil]), "%!s(<nil>)");
+        assert_eq!(
+            show("%v %s", &[Value::list(vec![Value::Nil, Value::int(1)]), Value::list(vec![Value::int(1)])]),
+            "[<nil> 1] [%!s(int=1)]"
+        );
+    }
+}
