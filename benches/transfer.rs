@@ -15,6 +15,13 @@
 //! remained. Peak memory is the high-water mark that the kernel keeps for the process; room on the disk is sampled in a
 //! run of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::type_complexity,
+    reason = "a benchmark prints, and one that cannot run says so by panicking"
+)]
+
 #[path = "transfer/images.rs"]
 mod images;
 #[path = "transfer/limit.rs"]

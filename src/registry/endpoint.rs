@@ -70,6 +70,9 @@ pub(super) struct Shown {
 }
 
 type Slots = HashMap<(String, Scopes), Arc<tokio::sync::Mutex<Slot>>>;
+type Manifests = HashMap<(String, Digest), RawManifest>;
+
+/// A lock for each list of referrers, by repository and tag.
 type Locks = HashMap<(String, Tag), Arc<tokio::sync::Mutex<()>>>;
 
 /// One registry, shared by all its repositories.
@@ -93,7 +96,7 @@ pub(super) struct Endpoint {
     pub(super) keeps_referrers: AtomicBool,
     lists: Mutex<Locks>,
     /// Manifests that were read from repositories of this registry, with their size together.
-    manifests: Mutex<(HashMap<(String, Digest), RawManifest>, usize)>,
+    manifests: Mutex<(Manifests, usize)>,
 }
 
 impl Endpoint {
