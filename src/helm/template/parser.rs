@@ -3,7 +3,7 @@
 //! # Invariants
 //! - Variables are declared before they are used and every function exists, so evaluation never meets an unknown name
 //!   except for a variable whose declaration was skipped.
-//! - Nesting is bounded by [`DEPTH`]; the parser never recurses deeper.
+//! - Nesting is bounded by `DEPTH`; the parser never recurses deeper.
 //!
 //! # Failure
 //! A [`ParseError`] names the file, the line and what Go would say.
