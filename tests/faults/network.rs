@@ -183,6 +183,9 @@ fn wrong_bytes_are_named_and_never_kept() {
         let source = Registry::with(Setup { data: Some(data.clone()), wrap: Some(wrap), ..Setup::default() });
         fill(&source, LARGE);
         let machine = Machine::new();
+        // Pinned before: a manifest that pinning has just verified is not asked for again.
+        machine.spec(probe.addr());
+        machine.run(&["resolve"]).succeeded();
         machine.spec(source.addr());
         let outcome = machine.run(CREATE).failed(5, &[&digest, &format!("{HOST}/app/one:1")]);
         assert!(happened.count() >= 1, "{what}");
@@ -263,7 +266,8 @@ fn a_registry_that_has_not_settled_is_asked_again() {
     let (machine, _) = with_archive();
     let refused = machine.run(&[LOAD, &[&target.host()]].concat());
     assert!(refused.code.is_some_and(|code| code != 0) && refused.err.contains("DIGEST_INVALID"), "{}", refused.err);
-    assert!((5..=15).contains(&happened.count()), "{}", happened.count());
+    // At most five tries for each of the manifests that are put at the same time.
+    assert!((5..=20).contains(&happened.count()), "{}", happened.count());
 }
 
 /// Writes a moment that is so far away as HTTP does.
