@@ -95,7 +95,7 @@ impl Registry {
         let place = tempfile::tempdir().unwrap();
         let data = setup.data.clone().unwrap_or_else(|| place.path().join("data"));
         // Nobody cuts the power in the middle of a test.
-        let data = Data::open(&data, false).unwrap();
+        let data = open_when_free(&data, false);
         Registry::over(data, setup, place)
     }
 
@@ -333,5 +333,18 @@ impl Drop for DockerRegistry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Opens a data folder; the registry that had it before may need a moment to let it go.
+fn open_when_free(folder: &Path, durable: bool) -> Data {
+    let started = std::time::Instant::now();
+    loop {
+        match Data::open(folder, durable) {
+            Err(airgap_bundler::serve::StartError::InUse(_)) if started.elapsed().as_secs() < 20 => {
+                std::thread::sleep(std::time::Duration::from_millis(20))
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
