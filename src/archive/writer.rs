@@ -98,7 +98,14 @@ impl Writer {
             }
             return Err(files::Error::NoRoom { path: partial, needed: Some(needed - free) }.into());
         }
-        file.set_len(layout.total())?;
+        if let Err(error) = file.reserve(layout.total()) {
+            // Another process took the room meanwhile; what was set aside of it is given back.
+            if hints.is_empty() {
+                file.set_len(0)?;
+                files::remove(&partial)?;
+            }
+            return Err(error.into());
+        }
         let journal = Journal::start(&journal_path, &id, &hints)?;
         Ok(Writer {
             layout,
@@ -297,6 +304,8 @@ impl Writer {
         let cause: &dyn std::error::Error = &**cause;
         let Some(files::Error::NoRoom { path, needed: None }) = cause.downcast_ref() else { return error };
         let missing = self.layout.total().saturating_sub(self.file.allocated().unwrap_or_default());
-        store::Error::place(Side::Target, files::Error::NoRoom { path: path.clone(), needed: Some(missing) })
+        // Where the room was set aside beforehand, the file system itself ran out of something else.
+        let needed = Some(missing).filter(|missing| *missing > 0);
+        store::Error::place(Side::Target, files::Error::NoRoom { path: path.clone(), needed })
     }
 }
