@@ -18,6 +18,7 @@ pub mod goyaml;
 mod manifest;
 pub mod metadata;
 pub mod overrides;
+pub mod package;
 pub mod render;
 mod schema;
 pub mod semver;
@@ -29,6 +30,7 @@ pub use capabilities::Capabilities;
 pub use chart::{Chart, Origin};
 pub use error::Error;
 pub use overrides::Overrides;
+pub use package::Package;
 pub use render::{Options, Release, Rendered, Show, render, to_helm_template_output};
 pub use template::clock::Time;
 

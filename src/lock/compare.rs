@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{Lock, LockedFile, LockedImage};
+use super::{Lock, LockedChart, LockedFile, LockedImage};
 use crate::oci::Digest;
 
 /// One thing that differs.
@@ -72,6 +72,25 @@ impl Lock {
         value("the name", before.name.clone(), self.name.clone());
         value("the version", before.version.clone(), self.version.clone());
         value("platforms", platforms(before), platforms(self));
+        fn named(charts: &[LockedChart]) -> BTreeMap<(&str, &str), &LockedChart> {
+            charts.iter().map(|chart| ((chart.chart.as_str(), chart.version.as_str()), chart)).collect()
+        }
+        let (old, new) = (named(&before.charts), named(&self.charts));
+        let what = |(chart, version): &(&str, &str)| format!("the chart {chart} {version}");
+        for (name, chart) in &new {
+            let change = match old.get(name) {
+                None => Change::Added,
+                Some(before) if before.digest != chart.digest || before.archive != chart.archive => Change::Content,
+                Some(before) if before != chart => Change::Reasons,
+                Some(_) => continue,
+            };
+            found.push(Difference { what: what(name), change });
+        }
+        found.extend(
+            old.keys()
+                .filter(|name| !new.contains_key(*name))
+                .map(|name| Difference { what: what(name), change: Change::Removed }),
+        );
         let old: BTreeMap<_, &LockedImage> = before.images.iter().map(|image| (&image.image, image)).collect();
         let new: BTreeMap<_, &LockedImage> = self.images.iter().map(|image| (&image.image, image)).collect();
         for (name, image) in &new {
@@ -130,12 +149,14 @@ mod tests {
         after.version = "2".into();
         after.images[2].because[0].written = "other".into();
         after.files.clear();
+        after.charts[0].archive = crate::oci::Digest::sha256(b"other");
         let said: Vec<String> = after.compare(&before).iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 6, "{said:?}");
+        assert_eq!(said.len(), 7, "{said:?}");
         assert_eq!(said[0], "the version was 1.10 and is 2");
-        assert!(said[1].starts_with("a.io/a:1 moved from "));
+        assert_eq!(said[1], "the chart shop 1.2.3+build has other content");
+        assert!(said[2].starts_with("a.io/a:1 moved from "));
         assert_eq!(
-            &said[2..],
+            &said[3..],
             [
                 "c.io/c:1 is new",
                 "d.io/d:1 is there for other reasons",

@@ -21,7 +21,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    discover::Finding,
+    discover::{Finding, Step},
     error::{Classify, Diagnostic, Kind, Location},
     oci::{Digest, MediaType, Platform, Reference},
     tree::RelPath,
@@ -46,6 +46,8 @@ pub struct Lock {
     pub sequence: u64,
     /// The selected platforms.
     pub platforms: Vec<Platform>,
+    /// The charts, sorted by name and version.
+    pub charts: Vec<LockedChart>,
     /// The images, sorted by name.
     pub images: Vec<LockedImage>,
     /// The files, sorted by name.
@@ -72,6 +74,43 @@ pub struct LockedImage {
     pub archive: Option<String>,
     /// Why it is here; never empty.
     pub because: Vec<Finding>,
+}
+
+/// One chart, with everything that it needs inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedChart {
+    /// Its name, as its `Chart.yaml` says.
+    pub chart: String,
+    /// Its version, as its `Chart.yaml` says.
+    pub version: String,
+    /// The digest of its OCI artifact: the one that it had in a registry, or the one that is made of its archive.
+    pub digest: Digest,
+    /// The digest of its archive, the `.tgz`.
+    pub archive: Digest,
+    /// The size of its archive in bytes.
+    pub size: u64,
+    /// Where it comes from: the address of its archive, `oci://…` with the tag, `git+…`, or a path relative to the spec.
+    pub source: String,
+    /// What was put into it because it was missing; then its bytes are not the ones of the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vendored: Vec<LockedDependency>,
+    /// The ways from the spec to it; never empty.
+    pub because: Vec<Vec<Step>>,
+}
+
+/// A chart that was fetched and put into another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedDependency {
+    /// Where it was put: the names of the charts that hold it and its own, such as `shop/redis`.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of its archive.
+    pub archive: Digest,
+    /// Where it comes from.
+    pub source: String,
 }
 
 /// One entry of `files`.
@@ -116,6 +155,8 @@ struct Raw {
     kind: String,
     bundle: RawBundle,
     platforms: Vec<String>,
+    #[serde(default)]
+    charts: Vec<LockedChart>,
     #[serde(default)]
     images: Vec<LockedImage>,
     #[serde(default)]
@@ -182,6 +223,16 @@ impl Lock {
                 return Err(error(format!("{name} is pinned to {}", image.digest), place(&name), 1));
             }
         }
+        for pair in raw.charts.windows(2) {
+            if (&pair[0].chart, &pair[0].version) >= (&pair[1].chart, &pair[1].version) {
+                let name = format!("the chart {} {}", pair[1].chart, pair[1].version);
+                return Err(error(format!("{name} is out of order or there twice"), place(&pair[1].chart), 1));
+            }
+        }
+        if let Some(bare) = raw.charts.iter().find(|chart| chart.because.is_empty()) {
+            let name = format!("the chart {}", bare.chart);
+            return Err(error(format!("{name} is here without a reason"), place(&bare.chart), 1));
+        }
         let mut names = BTreeSet::new();
         for file in &raw.files {
             if !names.insert(&file.name) || file.path.is_some() == file.url.is_some() {
@@ -197,6 +248,7 @@ impl Lock {
             version: raw.bundle.version,
             sequence: raw.bundle.sequence,
             platforms,
+            charts: raw.charts,
             images: raw.images,
             files: raw.files,
         })
@@ -217,6 +269,22 @@ impl Lock {
         );
         let platforms: Vec<String> = self.platforms.iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "platforms: [{}]", platforms.join(", "));
+        out.push_str(if self.charts.is_empty() { "charts: []\n" } else { "charts:\n" });
+        for chart in &self.charts {
+            let _ = writeln!(out, "  - chart: {}\n    version: {}", quoted(&chart.chart), quoted(&chart.version));
+            let _ = writeln!(out, "    digest: {}\n    archive: {}", chart.digest, chart.archive);
+            let _ = writeln!(out, "    size: {}\n    source: {}", chart.size, quoted(&chart.source));
+            if !chart.vendored.is_empty() {
+                out.push_str("    vendored:\n");
+            }
+            for dependency in &chart.vendored {
+                let _ = writeln!(out, "      - {}", serde_json::to_string(dependency).unwrap_or_default());
+            }
+            out.push_str("    because:\n");
+            for reason in &chart.because {
+                let _ = writeln!(out, "      - {}", serde_json::to_string(reason).unwrap_or_default());
+            }
+        }
         out.push_str(if self.images.is_empty() { "images: []\n" } else { "images:\n" });
         for image in &self.images {
             let _ = writeln!(out, "  - image: {}\n    digest: {}", quoted(&image.image.to_string()), image.digest);
@@ -290,6 +358,21 @@ mod tests {
             version: "1.10".into(),
             sequence: 20_261_121,
             platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm/v7".parse().unwrap()],
+            charts: vec![LockedChart {
+                chart: "shop".into(),
+                version: "1.2.3+build".into(),
+                digest: Digest::sha256(b"manifest"),
+                archive: Digest::sha256(b"tgz"),
+                size: 3,
+                source: "https://charts.example.com/shop-1.2.3+build.tgz".into(),
+                vendored: vec![LockedDependency {
+                    path: "shop/redis".into(),
+                    version: "20.1.0".into(),
+                    archive: Digest::sha256(b"redis"),
+                    source: "oci://registry-1.docker.io/bitnamicharts/redis:20.1.0".into(),
+                }],
+                because: vec![vec![Step::entry("charts[0]")]],
+            }],
             images,
             files: vec![LockedFile {
                 name: "dashboards".into(),

@@ -28,7 +28,8 @@ use crate::{
     discover::{Confidence, Finding, Step},
     error::{Classify, Diagnostic, Kind, Severity, Side},
     event::Observer,
-    lock::{Difference, Lock, LockedFile, LockedImage},
+    helm,
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage},
     oci::{Digest, Reference},
     registry::Registries,
     spec::{ManifestSource, Spec},
@@ -128,6 +129,8 @@ pub struct Job<'a> {
 pub struct Resolution {
     /// The lock.
     pub lock: Lock,
+    /// The charts of the lock, in the same order, as they travel.
+    pub packages: Vec<helm::Package>,
     /// What deserves a look.
     pub warnings: Vec<Diagnostic>,
 }
@@ -137,6 +140,10 @@ pub struct Resolution {
 pub struct Wanted {
     /// Images by name, each with all its reasons.
     pub images: BTreeMap<Reference, WantedImage>,
+    /// Charts, sorted by name and version.
+    pub charts: Vec<LockedChart>,
+    /// The same charts, in the same order, as they travel.
+    pub packages: Vec<helm::Package>,
     /// Files.
     pub files: Vec<LockedFile>,
     /// What deserves a look.
@@ -181,6 +188,7 @@ impl Wanted {
             version: spec.version.clone(),
             sequence: lock.sequence,
             platforms: spec.platforms.clone(),
+            charts: self.charts.clone(),
             images: images.collect(),
             files: self.files.clone(),
         };
@@ -302,9 +310,10 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         version: job.spec.version.clone(),
         sequence: 0,
         platforms: job.spec.platforms.clone(),
+        charts: wanted.charts,
         images,
         files: wanted.files,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
-    Ok(Resolution { lock, warnings: wanted.warnings })
+    Ok(Resolution { lock, packages: wanted.packages, warnings: wanted.warnings })
 }
