@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `error.rs` | [`Error`]: what failed, on which path, and how much room is missing |
 //! | `positional.rs` | [`Positional`]: reads and writes at offsets, from many tasks at once |
+//! | `direct.rs` | writes past the page cache, and [`Buffer`] whose memory lies as they need it |
 //! | `read.rs` | whole files and folders into memory, with limits |
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |
@@ -24,6 +25,7 @@
 //! Every error names its path. A full disk is [`Error::NoRoom`], which says how much to free.
 
 mod arriving;
+mod direct;
 mod error;
 mod expand;
 mod folder;
@@ -37,6 +39,7 @@ mod tarindex;
 mod write;
 
 pub use arriving::Arriving;
+pub use direct::Buffer;
 pub use error::{Action, Error};
 pub use expand::expand_gzip;
 pub use folder::{Entry, Folder, FolderError, Lock};

@@ -10,13 +10,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::{Action, Error};
+use super::{Action, Error, direct::Direct};
 
 /// A file that many tasks read and write at offsets of their own.
 #[derive(Debug)]
 pub struct Positional {
     file: fs::File,
     path: PathBuf,
+    direct: Direct,
 }
 
 impl Positional {
@@ -31,7 +32,7 @@ impl Positional {
             return Err(Error::NotRegular { path: path.to_owned() });
         }
         let file = fs::File::open(path).map_err(|cause| Error::io(path, Action::Open, cause))?;
-        let this = Positional { file, path: path.to_owned() };
+        let this = Positional { file, path: path.to_owned(), direct: Direct::default() };
         if this.metadata()?.is_file() { Ok(this) } else { Err(Error::NotRegular { path: this.path }) }
     }
 
@@ -73,7 +74,7 @@ impl Positional {
                 Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path: path.to_owned() }),
                 Err(fs::TryLockError::Error(cause)) => return Err(Error::io(path, Action::Lock, cause)),
             }
-            let this = Positional { file, path: path.to_owned() };
+            let this = Positional { file, path: path.to_owned(), direct: Direct::default() };
             // Between opening and locking, the holder before us may have renamed the file to its final name: then the
             // lock is on a finished file, which must not be touched, and the name is free for a new one.
             if this.still_has_its_name()? {
@@ -97,7 +98,7 @@ impl Positional {
 
     /// Wraps a file that has no name any more.
     pub(super) fn anonymous(file: fs::File, path: PathBuf) -> Self {
-        Positional { file, path }
+        Positional { file, path, direct: Direct::default() }
     }
 
     /// Returns the path under which the file was opened.
@@ -191,6 +192,19 @@ impl Positional {
     /// [`Error::NoRoom`] when the disk is full, [`Error::Io`] otherwise.
     pub fn write_all_at(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
         put_all_at(&self.file, bytes, at).map_err(|cause| Error::io(&self.path, Action::Write, cause))
+    }
+
+    /// Does the same with bytes that will not be read again soon: past the page cache as far as the disk, the place and the
+    /// memory allow (see [`Buffer`](super::Buffer)).
+    ///
+    /// # Errors
+    /// As [`Positional::write_all_at`].
+    pub fn write_once_at(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
+        let Some(done) = self.direct.write(&self.file, &self.path, bytes, at) else {
+            return self.write_all_at(bytes, at);
+        };
+        self.write_all_at(&bytes[..done.start], at)?;
+        self.write_all_at(&bytes[done.end..], at + done.end as u64)
     }
 
     /// Lets the system begin to bring a range that was just written to the disk, without waiting for it, so that the

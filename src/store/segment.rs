@@ -24,7 +24,7 @@ use super::{
 use crate::{
     error::{Classify, Side},
     event::Event,
-    files::{self, blocking},
+    files::{self, Buffer, blocking},
     oci::{Digest, Hasher},
 };
 
@@ -35,9 +35,6 @@ pub(super) const MAX_FAILURES: u32 = 10;
 /// How many bytes are hashed and written at once: large enough that the switch to a blocking thread costs nothing, small
 /// enough that two for each connection fit into the memory that is promised (2 MiB for each).
 pub(super) const BATCH: usize = 1 << 20;
-
-/// How many bytes are hashed and then written before the next: what is written is then still in the processor's cache.
-const PIECE: usize = 256 << 10;
 
 /// How many bytes are written before the system is asked to bring them to the disk: long enough for the file system to
 /// allocate in large extents, short enough that little is left for the sync at the end.
@@ -284,7 +281,7 @@ async fn stream<S: Source>(batch: &mut Batch<'_, S>) -> Result<(), Broken> {
 }
 
 /// What one flush gives back: the state of the hash, the buffer to use again, and how many bytes were written.
-type Flushed = Result<(Option<Hasher>, Vec<u8>, u64), files::Error>;
+type Flushed = Result<(Option<Hasher>, Buffer, u64), files::Error>;
 
 /// Collects chunks into large writes: while one buffer is hashed and written, the other one fills. The copy costs less
 /// than keeping the chunks would: the source then needs new memory for each, and the kernel clears it every time.
@@ -295,10 +292,12 @@ struct Batch<'a, S> {
     front: bool,
     /// The state of the front's hash; `None` while a flush has it.
     hasher: Option<Hasher>,
+    /// How much is hashed and written at once.
+    size: usize,
     /// Everything before this offset of the blob was taken from the stream.
     at: u64,
-    buffer: Vec<u8>,
-    spare: Option<Vec<u8>>,
+    buffer: Buffer,
+    spare: Option<Buffer>,
     flushing: Option<BoxFuture<'static, Flushed>>,
     marked: u64,
     /// Everything before this was given to the disk.
@@ -313,8 +312,10 @@ impl<'a, S> Batch<'a, S> {
             segment,
             front: hasher.is_some(),
             hasher,
+            // Small blobs get small buffers.
+            size: usize::try_from(segment.end() - segment.start).unwrap_or(BATCH).clamp(1, BATCH),
             at: segment.start,
-            buffer: Vec::new(),
+            buffer: Buffer::default(),
             spare: None,
             flushing: None,
             marked: segment.start,
@@ -325,16 +326,15 @@ impl<'a, S> Batch<'a, S> {
 
     async fn push(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            if self.buffer.capacity() == 0 {
-                let left = usize::try_from(self.segment.end() - self.at).unwrap_or(BATCH);
-                self.buffer = self.spare.take().unwrap_or_else(|| Vec::with_capacity(left.min(BATCH)));
+            if self.buffer.is_empty() {
+                let buffer = self.spare.take().unwrap_or_else(|| std::mem::take(&mut self.buffer));
+                self.buffer = buffer.begin(self.wire.job.base + self.at, self.size);
             }
-            let taken = bytes.len().min(BATCH - self.buffer.len());
-            self.buffer.extend_from_slice(&bytes[..taken]);
+            let taken = self.buffer.push(bytes);
             self.at += taken as u64;
             self.segment.received.store(self.at, Ordering::Relaxed);
             bytes = &bytes[taken..];
-            if self.buffer.len() == BATCH {
+            if self.buffer.is_full() {
                 self.flush().await?;
             }
         }
@@ -344,20 +344,20 @@ impl<'a, S> Batch<'a, S> {
     /// Hands the buffer to a blocking thread, after the one before has come back.
     async fn flush(&mut self) -> Result<(), Error> {
         self.settle().await?;
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let buffer = std::mem::take(&mut self.buffer);
         let mut hasher = self.hasher.take();
         let file = self.wire.job.file.clone();
-        let mut at = self.wire.job.base + self.at - buffer.len() as u64;
+        let written = buffer.bytes().len() as u64;
+        let at = self.wire.job.base + self.at - written;
         self.flushing = Some(Box::pin(blocking(move || {
-            for piece in buffer.chunks(PIECE) {
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(piece);
+            match &mut hasher {
+                Some(hasher) => {
+                    hasher.update(buffer.bytes());
+                    file.write_once_at(buffer.bytes(), at)?;
                 }
-                file.write_all_at(piece, at)?;
-                at += piece.len() as u64;
+                // The front will read it soon.
+                None => file.write_all_at(buffer.bytes(), at)?,
             }
-            let written = buffer.len() as u64;
-            buffer.clear();
             Ok((hasher, buffer, written))
         })));
         Ok(())
@@ -375,7 +375,7 @@ impl<'a, S> Batch<'a, S> {
         if total - self.marked >= MARK_EVERY {
             self.mark(total);
         }
-        if total - self.given >= WRITEBACK_EVERY {
+        if !self.front && total - self.given >= WRITEBACK_EVERY {
             self.give(total);
         }
         Ok(())
@@ -409,7 +409,7 @@ impl<'a, S> Batch<'a, S> {
             self.flush().await?;
         }
         self.settle().await?;
-        if self.given < self.at && self.segment.end() - self.segment.start >= MARK_EVERY {
+        if !self.front && self.given < self.at && self.segment.end() - self.segment.start >= MARK_EVERY {
             self.give(self.at);
         }
         if !self.front && self.marked < self.at {
