@@ -85,7 +85,7 @@ pub(crate) struct Access {
     #[arg(long, value_name = "FILE", help_heading = "Registry options")]
     pub ca: Vec<PathBuf>,
     /// How many transfers run at the same time.
-    #[arg(long, short = 'j', value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Registry options")]
+    #[arg(long, short = 'j', value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Registry options")]
     pub concurrency: u16,
     /// Break a connection from which nothing comes, or that takes nothing, for so many seconds, and try again.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), help_heading = "Registry options")]

@@ -207,7 +207,7 @@ pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Re
         rollback_reason,
         images: loaded.images.clone(),
     };
-    push(remote, &receipt, control).await?;
+    push(remote, &receipt, control, previous.is_none()).await?;
     if let Some(folder) = state {
         let mut state = read_state(folder, target)?;
         state.newest_created = state.newest_created.max(inventory.created.seconds());
@@ -221,7 +221,7 @@ pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Re
     Ok(receipt)
 }
 
-async fn push(remote: &Remote, receipt: &Receipt, control: &Control) -> Result<(), Error> {
+async fn push(remote: &Remote, receipt: &Receipt, control: &Control, first: bool) -> Result<(), Error> {
     let memory = Memory::new();
     let text = serde_json::to_vec(receipt)
         .map_err(|error| Error::Record { place: "the receipt".into(), why: error.to_string() })?;
@@ -234,12 +234,13 @@ async fn push(remote: &Remote, receipt: &Receipt, control: &Control) -> Result<(
         layer.annotations.insert(TITLE.to_owned(), name.to_owned());
         layers.push(layer);
     }
-    // The first layer says when it was made, so nobody has it yet.
+    // Before the first load of a bundle none of this is there, and its first layer says when it was made, so that nobody
+    // ever has it yet.
     let fresh = remote.clone().assume_empty();
     stream::iter(layers.iter().chain([&config]).enumerate().map(Ok::<_, Error>))
         .try_for_each_concurrent(None, async |(at, blob)| {
             let blob = Descriptor::new(blob.media_type.clone(), blob.digest, blob.size);
-            let remote = if at == 0 { &fresh } else { remote };
+            let remote = if first || at == 0 { &fresh } else { remote };
             if !remote.has(&blob).await? {
                 remote.put(&blob, &memory, &|_| {}).await?;
             }
