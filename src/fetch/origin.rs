@@ -95,6 +95,13 @@ impl Source for Origin {
             _ => false,
         }
     }
+
+    fn distance(&self, blob: &Descriptor) -> Option<std::time::Duration> {
+        match self {
+            Origin::Remote(remote) => remote.distance(blob),
+            _ => None,
+        }
+    }
 }
 
 async fn open_file(path: PathBuf, blob: &Descriptor, from: u64, to: u64) -> Result<Reader, store::Error> {

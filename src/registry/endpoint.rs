@@ -7,9 +7,9 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -92,6 +92,8 @@ pub(super) struct Endpoint {
     pub(super) held: Mutex<HashMap<Digest, HashSet<String>>>,
     pub(super) upload_mode: AtomicU8,
     pub(super) ignores_ranges: AtomicBool,
+    /// The shortest time in which it began an answer, in microseconds.
+    nearest: AtomicU64,
     /// It was seen to keep lists of referrers itself.
     pub(super) keeps_referrers: AtomicBool,
     lists: Mutex<Locks>,
@@ -116,6 +118,7 @@ impl Endpoint {
             held: Mutex::default(),
             upload_mode: AtomicU8::new(0),
             ignores_ranges: AtomicBool::new(false),
+            nearest: AtomicU64::new(u64::MAX),
             keeps_referrers: AtomicBool::new(false),
             lists: Mutex::default(),
             manifests: Mutex::default(),
@@ -245,7 +248,17 @@ impl Endpoint {
 
     async fn attempt(&self, request: &Request, shown: &Shown, path: &str) -> Result<Response, Error> {
         let request = request.clone().authorization(shown.value.clone());
-        self.client.send(request).await.map_err(|cause| self.net(path, cause))
+        let asked = Instant::now();
+        let response = self.client.send(request).await.map_err(|cause| self.net(path, cause))?;
+        self.nearest.fetch_min(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// Returns the shortest time in which the registry began an answer: how far away it is, however busy it or this
+    /// machine may be by now.
+    pub(super) fn distance(&self) -> Option<Duration> {
+        let shortest = self.nearest.load(Ordering::Relaxed);
+        (shortest < u64::MAX).then_some(Duration::from_micros(shortest))
     }
 
     /// Returns what to show with a request, from what is known; fetches or renews a token when needed.

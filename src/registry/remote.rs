@@ -365,6 +365,10 @@ impl store::Source for Remote {
     fn is_remote(&self) -> bool {
         !self.ignores_ranges()
     }
+
+    fn distance(&self, _: &Descriptor) -> Option<std::time::Duration> {
+        self.endpoint.distance()
+    }
 }
 
 impl store::Sink for Remote {

@@ -98,10 +98,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// way on one connection, it carries hundreds of megabytes a second.
 const NEAR: Duration = Duration::from_millis(8);
 
-/// From this time to the first byte on, distance is what holds a connection back, however busy the processors are. Below
-/// it, a wait for a processor could be mistaken for distance.
-const FAR: Duration = Duration::from_millis(15);
-
 /// A connection slower than this, in bytes a second, is held back by something even when the source is near: some
 /// registries throttle each connection.
 const SLOW: u64 = 30 << 20;
@@ -180,12 +176,14 @@ pub(super) struct Wire<'a, S> {
 }
 
 /// Tells how much another connection would find to do, if it would help.
-fn worth<S>(wire: &Wire<'_, S>, segments: &Segments) -> Option<u64> {
+fn worth<S: Source>(wire: &Wire<'_, S>, segments: &Segments) -> Option<u64> {
     let (remaining, rate) = segments.largest(MIN_PART)?;
     let first_byte = Duration::from_micros(wire.first_byte.load(Ordering::Relaxed));
     let long = u128::from(remaining) * 1000 > u128::from(rate) * MIN_REMAINING.as_millis();
     let held_back = first_byte >= NEAR || rate < SLOW;
-    (long && held_back && (first_byte >= FAR || !wire.job.slots.machine_is_busy())).then_some(remaining)
+    // A source that never answered sooner is far away, however busy the processors are; a single late byte may be theirs.
+    let far = wire.source.distance(wire.job.blob).is_some_and(|distance| distance >= NEAR);
+    (long && held_back && (far || !wire.job.slots.machine_is_busy())).then_some(remaining)
 }
 
 /// Hashes the blob from `at` to its end: fetches what nobody else fetches, and follows behind those who do.

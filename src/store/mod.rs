@@ -57,6 +57,11 @@ pub trait Source: Send + Sync {
     fn is_remote(&self) -> bool {
         false
     }
+
+    /// Returns the shortest time in which whoever has the blob began an answer so far, when that says how far away it is.
+    fn distance(&self, _blob: &Descriptor) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 /// Takes content.

@@ -53,4 +53,9 @@ impl<S: Source> Source for Routes<S> {
     fn is_remote(&self) -> bool {
         self.sources.iter().any(|source| source.is_remote())
     }
+
+    fn distance(&self, blob: &Descriptor) -> Option<std::time::Duration> {
+        let first = self.routes.get(&blob.digest)?.first()?;
+        self.sources[*first].distance(blob)
+    }
 }
