@@ -62,7 +62,7 @@ impl Hint {
 /// An open journal.
 #[derive(Debug)]
 pub(super) struct Journal {
-    file: Mutex<Appender>,
+    file: Mutex<Option<Appender>>,
 }
 
 /// Reads the hints for the layout `id`; `None` when there is no journal or it belongs to another layout.
@@ -92,14 +92,20 @@ impl Journal {
             }
         }
         // Not waited for: a journal that a power cut took costs time, and one that it damaged holds only hints.
-        files::quick_write(path, text.as_bytes())?;
-        Ok(Journal { file: Mutex::new(Appender::open(path)?) })
+        match files::quick_write(path, text.as_bytes()) {
+            // The archive has its room already; without room for a new journal the old one goes on, if there is one.
+            Err(files::Error::NoRoom { .. }) => Ok(Journal { file: Mutex::new(Appender::open(path).ok()) }),
+            Err(error) => Err(error),
+            Ok(()) => Ok(Journal { file: Mutex::new(Some(Appender::open(path)?)) }),
+        }
     }
 
     /// Appends a mark. Without it only time is lost, so a failure is no failure of the whole.
     pub(super) fn mark(&self, blob: &Digest, mark: &Mark) {
         let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let _ = file.append(line(blob, mark).as_bytes());
+        if let Some(file) = &mut *file {
+            let _ = file.append(line(blob, mark).as_bytes());
+        }
     }
 }
 
