@@ -5,6 +5,7 @@ mod shop;
 mod source;
 
 mod corpus;
+mod helm_in_enclave;
 mod mistakes;
 mod names;
 mod reasons;

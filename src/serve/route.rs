@@ -40,15 +40,25 @@ pub(super) enum Route {
     Uploads(Repository),
     Upload(Repository, String),
     Referrers(Repository, Digest),
+    /// The index of the Helm repository.
+    ChartIndex,
+    /// A file of the Helm repository.
+    ChartFile(String),
     /// No endpoint of this API.
     Nothing,
 }
 
 impl Route {
-    /// Reads the path of a request, starting with `/v2`.
+    /// Reads the path of a request: under `/v2` the distribution API, beside it the Helm repository.
     pub(super) fn parse(path: &str) -> Result<Route, Refusal> {
         let path = decode(path);
-        let Some(rest) = path.strip_prefix("/v2") else { return Ok(Route::Nothing) };
+        let Some(rest) = path.strip_prefix("/v2") else {
+            return Ok(match path.strip_prefix("/charts/") {
+                Some(file) => Route::ChartFile(file.to_owned()),
+                None if path == "/index.yaml" => Route::ChartIndex,
+                None => Route::Nothing,
+            });
+        };
         let segments: Vec<&str> = match rest.strip_prefix('/') {
             Some(rest) => rest.split('/').collect(),
             None if rest.is_empty() => return Ok(Route::Ping),
@@ -185,6 +195,9 @@ mod tests {
             ("/v2/a/blobs/uploads/id".to_owned(), Route::Upload(repo("a"), "id".into())),
             (format!("/v2/a/referrers/{digest}"), Route::Referrers(repo("a"), digest)),
             ("/v1/x".to_owned(), Route::Nothing),
+            ("/index.yaml".to_owned(), Route::ChartIndex),
+            ("/charts/a-1.0.0%2Bb.tgz".to_owned(), Route::ChartFile("a-1.0.0+b.tgz".into())),
+            ("/charts".to_owned(), Route::Nothing),
             ("/v2x".to_owned(), Route::Nothing),
             ("/v2/tags/list".to_owned(), Route::Nothing),
             ("/v2/a".to_owned(), Route::Nothing),
