@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::Arc,
 };
@@ -17,20 +17,22 @@ use airgap_bundler::{
     net::Settings,
     oci::{Descriptor, Manifest, media_type},
     registry::{Credentials, Registries},
+    serve::{self, Running},
     store::Slots,
     trust::{Passphrase, SigningKey},
 };
+use axum::{Router, http::header, routing::get};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    machine::{Machine, digest},
+    machine::{Ended, Machine, digest},
     source::End,
 };
 use crate::support::{
     charts::{chart, locked},
     referees,
-    registry::{Registry, Setup},
+    registry::{Registry, Setup, wait_for},
 };
 
 const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-{{ .Chart.Name }}}\n\
@@ -126,10 +128,10 @@ fn helms() -> Option<Vec<PathBuf>> {
 
 /// Pulls and renders a chart from a registry with the real helm.
 #[track_caller]
-fn helm_accepts(machine: &Machine, helm: &PathBuf, place: &str, package: &Package, flags: &[&str]) {
+fn helm_accepts(machine: &Machine, helm: &Path, place: &str, package: &Package, flags: &[&str]) {
     let (name, version) = (&package.metadata.name, &package.metadata.version);
     let url = format!("oci://{place}/{name}");
-    let pulled = format!("pulled/{}", helm.file_name().unwrap().to_string_lossy());
+    let pulled = format!("pulled/{}", label(helm));
     machine.write(&format!("{pulled}/x"), "");
     let plain = ["--version", version, "--plain-http"];
     let destination = ["--destination", &pulled, "--prov"];
@@ -141,11 +143,33 @@ fn helm_accepts(machine: &Machine, helm: &PathBuf, place: &str, package: &Packag
     }
     let rendered = machine.tool(helm, &[&["template", "rel", &url], &plain[..], flags].concat());
     assert!(rendered.contains(&format!("name: rel-{name}")), "{rendered}");
-    let installed = machine.tool(helm, &[&["install", "rel", &url, "--dry-run=client"], &plain[..], flags].concat());
-    assert!(
-        installed.contains(&format!("name: rel-{name}")) && installed.contains("STATUS: pending-install"),
-        "{installed}"
-    );
+    // helm 3 wants to see a cluster even for this; helm 4 does not.
+    let cluster = cluster();
+    let reach = ["--kube-apiserver", &cluster.local_url(), "--disable-openapi-validation"];
+    let reach = if label(helm) == "helm3" { &reach[..] } else { &[] };
+    let install = ["install", "rel", &url, "--dry-run=client"];
+    let installed = machine.tool(helm, &[&install[..], &plain, flags, reach].concat());
+    assert!(installed.contains(&format!("name: rel-{name}")), "{installed}");
+    assert!(installed.contains("STATUS: pending-install"), "{installed}");
+}
+
+/// Starts what helm 3 asks of a cluster before it installs anything.
+fn cluster() -> Running {
+    let answer = |value: Value| {
+        let text = value.to_string();
+        get(async move || ([(header::CONTENT_TYPE, "application/json")], text))
+    };
+    let maps = json!({"name": "configmaps", "singularName": "configmap", "namespaced": true, "kind": "ConfigMap", "verbs": ["get"]});
+    let router = Router::new()
+        .route("/version", answer(json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0"})))
+        .route("/api", answer(json!({"kind": "APIVersions", "versions": ["v1"]})))
+        .route("/apis", answer(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})))
+        .route("/api/v1", answer(json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [maps]})));
+    wait_for(async move { serve::listen(&serve::Options::default(), router).await }).unwrap()
+}
+
+fn label(helm: &Path) -> String {
+    helm.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
@@ -273,7 +297,8 @@ fn stock_tools_find_the_chart_in_the_file() {
 #[test]
 fn people_are_told_of_charts() {
     let (machine, charts) = carried();
-    let text = machine.ok(&["inspect", "demo.tar", "--why"]).out;
+    let wide = machine.bundle(&["inspect", "demo.tar", "--why"]).env("COLUMNS", "200").output().unwrap();
+    let text = Ended::of(&wide).out;
     let row = text.lines().find(|line| line.starts_with("shop ")).unwrap_or_else(|| panic!("{text}"));
     for part in ["1.2.3+build.4", "4.50", &charts[0].digest().short(), "./charts/shop", " 2 "] {
         assert!(row.contains(part), "{part}: {row}");
@@ -378,8 +403,8 @@ impl Drop for Served {
 
 /// Uses a Helm repository over HTTP with the real helm.
 #[track_caller]
-fn is_a_helm_repository(machine: &Machine, helm: &PathBuf, url: &str, package: &Package, login: &[&str]) {
-    let label = helm.file_name().unwrap().to_string_lossy().into_owned();
+fn is_a_helm_repository(machine: &Machine, helm: &Path, url: &str, package: &Package, login: &[&str]) {
+    let label = label(helm);
     let (name, version) = (&package.metadata.name, &package.metadata.version);
     machine.tool(helm, &[&["repo", "add", "--force-update", &label, url], login].concat());
     machine.tool(helm, &["repo", "update", &label]);
