@@ -354,7 +354,30 @@ async fn the_format_stays_what_it_is() {
     );
     let with_chart = fixture::create_with_chart(&Fixture::small(), folder.path()).await;
     let bytes = fs::read(with_chart).unwrap();
-    assert_eq!((bytes.len(), Digest::sha256(&bytes).to_string().as_str()), (30208, "sha256:453f32fdbeb3bde3a27ba15f7d2c12722b73bb27f928883fd86255f28dbf7274"));
+    assert_eq!(
+        (bytes.len(), Digest::sha256(&bytes).to_string().as_str()),
+        (30208, "sha256:453f32fdbeb3bde3a27ba15f7d2c12722b73bb27f928883fd86255f28dbf7274")
+    );
+}
+
+#[tokio::test]
+async fn an_archive_with_charts_is_continued() {
+    let fixture = Fixture::small();
+    let clean = tempfile::tempdir().unwrap();
+    let clean = fs::read(fixture::create_with_chart(&fixture, clean.path()).await).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, slots) = (folder.path().join("x.tar"), Slots::new(1));
+    let writer = Writer::open(&path, fixture.layout_with_chart().await, &slots, silent()).unwrap();
+    let leaves = writer.layout().leaves();
+    let chart = writer.layout().inventory().charts[0].archive;
+    assert!(leaves.iter().all(|leaf| leaf.digest != chart), "it is at hand");
+    copy(&fixture.memory, &writer, &leaves[..2], &slots, &Silent, Phase::Pull).await.unwrap();
+    drop(writer);
+    let writer = Writer::open(&path, fixture.layout_with_chart().await, &slots, silent()).unwrap();
+    let copied = copy(&fixture.memory, &writer, &leaves, &slots, &Silent, Phase::Pull).await.unwrap();
+    assert_eq!((copied.kept, copied.moved), (2, leaves.len() as u64 - 2));
+    writer.finish().await.unwrap();
+    assert!(fs::read(&path).unwrap() == clean);
 }
 
 #[tokio::test]

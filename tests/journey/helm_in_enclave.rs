@@ -538,7 +538,7 @@ fn a_writable_registry_is_a_helm_repository_of_what_was_pushed() {
         value["entries"]["the-tool"].as_array().unwrap().iter().map(|one| &one["version"]).collect();
     assert_eq!(
         (versions, value["entries"].as_object().unwrap().len()),
-        (vec!["1.10.0".into(), "1.9.0".into(), "1.0.0".into()].iter().collect(), 1)
+        (["1.10.0".into(), "1.9.0".into(), "1.0.0".into()].iter().collect(), 1)
     );
     // helm says when it pushed a chart.
     assert!(value["generated"].as_str().unwrap() > "2020");
