@@ -6,6 +6,7 @@ mod source;
 
 mod corpus;
 mod helm_in_enclave;
+mod helm_repository;
 mod mistakes;
 mod names;
 mod reasons;

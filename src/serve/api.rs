@@ -61,8 +61,8 @@ pub(super) struct Registry<B> {
     secure: bool,
 }
 
-/// Makes the routes of a registry: everything under `/v2`, and the charts that it holds as a Helm repository: `/index.yaml`
-/// and everything under `/charts`. Others may be merged with it.
+/// Makes the routes of a registry: everything under `/v2`, and the charts that it holds as a Helm repository: `/index.yaml`,
+/// `/charts/FILE`, and the same under a prefix. Others may be merged with it.
 pub fn router<B: Backend>(options: &Options, backend: B) -> Router {
     let registry = Arc::new(Registry {
         backend,
@@ -77,8 +77,8 @@ pub fn router<B: Backend>(options: &Options, backend: B) -> Router {
         .route("/v2", any(answer::<B>))
         .route("/v2/", any(answer::<B>))
         .route("/v2/{*path}", any(answer::<B>))
-        .route("/index.yaml", any(answer::<B>))
-        .route("/charts/{file}", any(answer::<B>))
+        // A Helm repository has any number of components in front.
+        .fallback(any(answer::<B>))
         .with_state(registry)
 }
 
@@ -156,8 +156,8 @@ impl<B: Backend> Registry<B> {
             ("GET" | "HEAD", Route::Referrers(name, subject)) => {
                 self.referrers(&name, &locate(name.clone()), subject, &asked).await
             }
-            ("GET" | "HEAD", Route::ChartIndex) => self.chart_index(&asked).await,
-            ("GET" | "HEAD", Route::ChartFile(file)) => self.chart_file(&file, &asked).await,
+            ("GET" | "HEAD", Route::ChartIndex(prefix)) => self.chart_index(&prefix, &asked).await,
+            ("GET" | "HEAD", Route::ChartFile(prefix, file)) => self.chart_file(&prefix, &file, &asked).await,
             ("PUT", Route::Manifest(name, which)) => self.put_manifest(&name, which, &asked, body).await,
             ("DELETE", Route::Manifest(name, which)) => self.delete_manifest(&name, &which).await,
             ("DELETE", Route::Blob(name, digest)) => self.delete_blob(&name, digest).await,

@@ -1,4 +1,5 @@
-//! A Helm repository over HTTP (`helm repo add`), made of the charts that a registry holds.
+//! A Helm repository over HTTP (`helm repo add`), made of the charts that a registry holds. What was loaded under a prefix is
+//! a repository of its own, `http://HOST/PREFIX`.
 //!
 //! ```text
 //!  charts/NAME:TAG ─ manifest ─ config ─→ an entry of /index.yaml
@@ -44,6 +45,9 @@ use super::{
 /// The largest configuration that is read: many times the largest `Chart.yaml` with its annotations.
 const MAX_CONFIG: u64 = 1 << 20;
 
+/// The longest name of a file: a repository name (255) and a tag (128) with what stands between and behind.
+const MAX_FILE: usize = 400;
+
 /// How many charts are remembered; the content of a digest never changes, so nothing has to be forgotten before.
 const REMEMBERED: usize = 100_000;
 
@@ -76,9 +80,9 @@ impl Charts {
 
 impl<B: Backend> Registry<B> {
     /// Answers with the index of all charts, the newest version of each first.
-    pub(super) async fn chart_index(&self, asked: &Asked<'_>) -> Result<Response, Refusal> {
+    pub(super) async fn chart_index(&self, prefix: &str, asked: &Asked<'_>) -> Result<Response, Refusal> {
         let mut entries: BTreeMap<String, Vec<Arc<Found>>> = BTreeMap::new();
-        let folder = format!("{CHARTS}/");
+        let folder = format!("{prefix}{CHARTS}/");
         let names = self.backend.repositories().await?;
         for name in names.iter().filter_map(|name| name.strip_prefix(&folder)).filter(|name| !name.contains('/')) {
             let Ok(repository) = format!("{folder}{name}").parse::<Repository>() else { continue };
@@ -88,6 +92,10 @@ impl<B: Backend> Registry<B> {
                     entries.entry(name.to_owned()).or_default().push(found);
                 }
             }
+        }
+        // Whoever mistyped the prefix would otherwise add a repository without charts.
+        if entries.is_empty() && !prefix.is_empty() {
+            return Err(Refusal::NameUnknown(format!("{}{CHARTS}", prefix.chars().take(MAX_FILE).collect::<String>())));
         }
         let newest = entries.values().flatten().map(|found| found.created).max();
         let generated = newest.or(self.charts.created).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -105,8 +113,11 @@ impl<B: Backend> Registry<B> {
     }
 
     /// Answers with the archive of a chart, `NAME-VERSION.tgz`, or its provenance file.
-    pub(super) async fn chart_file(&self, file: &str, asked: &Asked<'_>) -> Result<Response, Refusal> {
-        let unknown = || Refusal::NameUnknown(format!("{CHARTS}/{file}"));
+    pub(super) async fn chart_file(&self, prefix: &str, file: &str, asked: &Asked<'_>) -> Result<Response, Refusal> {
+        let unknown = || Refusal::NameUnknown(file.chars().take(MAX_FILE).collect());
+        if file.len() > MAX_FILE {
+            return Err(unknown());
+        }
         let (title, is_provenance) = match file.strip_suffix(".tgz.prov") {
             Some(title) => (title, true),
             None => (file.strip_suffix(".tgz").ok_or_else(unknown)?, false),
@@ -114,9 +125,11 @@ impl<B: Backend> Registry<B> {
         // Names and versions both may hold a hyphen.
         for (at, _) in title.match_indices('-') {
             let (name, version) = (&title[..at], &title[at + 1..]);
-            let (Ok(repository), Some(tag), Ok(_)) =
-                (format!("{CHARTS}/{name}").parse::<Repository>(), package::tag(version), Version::parse(version))
-            else {
+            let (Ok(repository), Some(tag), Ok(_)) = (
+                format!("{prefix}{CHARTS}/{name}").parse::<Repository>(),
+                package::tag(version),
+                Version::parse(version),
+            ) else {
                 continue;
             };
             let Some(found) = self.chart(name, &repository, tag.as_str()).await? else { continue };

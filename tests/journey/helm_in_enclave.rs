@@ -1,9 +1,7 @@
 //! Charts on the whole way: archive, registry, Helm repository; the real helm, cosign, oras and skopeo say whether it is true.
 
 use std::{
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
     sync::Arc,
 };
 
@@ -32,16 +30,16 @@ use super::{
 use crate::support::{
     charts::{chart, locked},
     referees,
-    registry::{Registry, Setup, wait_for},
+    registry::{Registry, wait_for},
 };
 
-const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-{{ .Chart.Name }}}\n\
+pub const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-{{ .Chart.Name }}}\n\
                         data: {app: {{ .Chart.AppVersion | quote }}, colour: {{ .Values.colour }}}\n";
 
 /// The first two bytes of a provenance file say nothing; helm carries it as it is.
-const PROVENANCE: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nname: shop\n";
+pub const PROVENANCE: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nname: shop\n";
 
-fn shop() -> Package {
+pub fn shop() -> Package {
     let description = json!({
         "apiVersion": "v2", "name": "shop", "version": "1.2.3+build.4", "appVersion": "4.50", "description": "A shop: with #signs",
         "keywords": ["on", "1.10"], "annotations": {"example.com/note": "yes"}, "kubeVersion": ">=1.20.0-0", "type": "application",
@@ -57,12 +55,12 @@ fn shop() -> Package {
     chart(&description, &files, Some(PROVENANCE))
 }
 
-fn tool(version: &str) -> Package {
+pub fn tool(version: &str) -> Package {
     let description = json!({"apiVersion": "v2", "name": "the-tool", "version": version, "appVersion": "1.10"});
     chart(&description, &[("values.yaml", "colour: blue\n"), ("templates/cm.yaml", TEMPLATE)], None)
 }
 
-fn lock(charts: Vec<LockedChart>) -> Lock {
+pub fn lock(charts: Vec<LockedChart>) -> Lock {
     Lock {
         name: "demo".into(),
         version: "1.0.0".into(),
@@ -75,7 +73,7 @@ fn lock(charts: Vec<LockedChart>) -> Lock {
 }
 
 /// Makes an archive of charts as `bundle create` does, signed with the key `NAME.key` of the machine.
-fn create(
+pub fn create(
     machine: &Machine,
     target: &str,
     key: Option<&str>,
@@ -106,7 +104,7 @@ fn create(
 }
 
 /// A machine with an archive of three charts and the key that signed it.
-fn carried() -> (Machine, Vec<Package>) {
+pub fn carried() -> (Machine, Vec<Package>) {
     let machine = Machine::new();
     machine.keys("shop");
     let charts = vec![shop(), tool("0.9.0"), tool("0.10.0-rc.1")];
@@ -122,13 +120,13 @@ fn carried() -> (Machine, Vec<Package>) {
     (machine, charts)
 }
 
-fn helms() -> Option<Vec<PathBuf>> {
+pub fn helms() -> Option<Vec<PathBuf>> {
     Some(vec![referees::find(&["helm3"])?, referees::find(&["helm4"])?])
 }
 
 /// Pulls and renders a chart from a registry with the real helm.
 #[track_caller]
-fn helm_accepts(machine: &Machine, helm: &Path, place: &str, package: &Package, flags: &[&str]) {
+pub fn helm_accepts(machine: &Machine, helm: &Path, place: &str, package: &Package, flags: &[&str]) {
     let (name, version) = (&package.metadata.name, &package.metadata.version);
     let url = format!("oci://{place}/{name}");
     let pulled = format!("pulled/{}", label(helm));
@@ -168,7 +166,7 @@ fn cluster() -> Running {
     wait_for(async move { serve::listen(&serve::Options::default(), router).await }).unwrap()
 }
 
-fn label(helm: &Path) -> String {
+pub fn label(helm: &Path) -> String {
     helm.file_name().unwrap().to_string_lossy().into_owned()
 }
 
@@ -361,191 +359,4 @@ fn the_same_charts_are_the_same_archive_and_others_are_refused() {
     let upper = [chart(&json!({"apiVersion": "v2", "name": "Tool", "version": "1.0.0"}), &[], None)];
     let error = refused(&pins(&upper), &upper);
     assert!(error.kind() == Kind::Usage && error.to_string().contains("lower-case"), "{error}");
-}
-
-/// A registry of ours in a process of its own; dropping it stops it.
-struct Served {
-    child: Child,
-    url: String,
-    host: String,
-}
-
-impl Served {
-    fn start(machine: &Machine, arguments: &[&str], password: Option<&str>) -> Served {
-        let mut command = machine.bundle(&[&["serve", "--listen", "127.0.0.1:0", "-o", "json"], arguments].concat());
-        let input = if password.is_some() { Stdio::piped() } else { Stdio::null() };
-        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        if let Some(password) = password {
-            use std::io::Write;
-            child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
-        }
-        let mut text = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            text.push_str(&line);
-            if line == "}" {
-                break;
-            }
-        }
-        let started: Value = serde_json::from_str(&text).unwrap();
-        let (url, host) =
-            (started["url"].as_str().unwrap().to_owned(), started["address"].as_str().unwrap().to_owned());
-        Served { child, url, host }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Uses a Helm repository over HTTP with the real helm.
-#[track_caller]
-fn is_a_helm_repository(machine: &Machine, helm: &Path, url: &str, package: &Package, login: &[&str]) {
-    let label = label(helm);
-    let (name, version) = (&package.metadata.name, &package.metadata.version);
-    machine.tool(helm, &[&["repo", "add", "--force-update", &label, url], login].concat());
-    machine.tool(helm, &["repo", "update", &label]);
-    let found: Value = serde_json::from_str(
-        &machine.tool(helm, &["search", "repo", &format!("{label}/{name}"), "--versions", "--devel", "-o", "json"]),
-    )
-    .unwrap();
-    let listed = found.as_array().unwrap().iter().find(|one| one["version"] == json!(version)).unwrap();
-    assert_eq!(listed["app_version"], json!(package.metadata.app_version));
-    let folder = format!("from-{label}");
-    machine.write(&format!("{folder}/x"), "");
-    let mut pull = vec!["pull".to_owned(), format!("{label}/{name}"), "--version".to_owned(), version.clone()];
-    pull.extend(["--destination".to_owned(), folder.clone()]);
-    pull.extend(package.provenance.is_some().then(|| "--prov".to_owned()));
-    machine.tool(helm, &pull.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(machine.read(&format!("{folder}/{name}-{version}.tgz")) == package.archive);
-    if let Some(provenance) = &package.provenance {
-        assert!(machine.read(&format!("{folder}/{name}-{version}.tgz.prov")) == *provenance);
-    }
-    let template = [&["template", "rel", "--repo", url, name, "--version", version], login].concat();
-    let rendered = machine.tool(helm, &template);
-    assert!(rendered.contains(&format!("name: rel-{name}")), "{rendered}");
-}
-
-#[test]
-fn an_archive_is_a_helm_repository() {
-    let Some(helms) = helms() else { return };
-    let (machine, charts) = carried();
-    let served = Served::start(&machine, &["demo.tar", "--key", "shop.pub"], None);
-    for helm in &helms {
-        for package in &charts {
-            is_a_helm_repository(&machine, helm, &served.url, package, &[]);
-        }
-        helm_accepts(&machine, helm, &format!("{}/charts", served.host), &charts[0], &[]);
-    }
-    if let Some(cosign) = referees::cosign() {
-        let name = format!("{}/charts/shop:1.2.3_build.4", served.host);
-        let verify = ["verify", "--insecure-ignore-tlog", "--allow-http-registry", "--key", "shop.pub", &name];
-        machine.tool(&cosign, &verify);
-    }
-
-    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
-        crate::support::wire::request(served.host.parse().unwrap(), method, path, headers, b"")
-    };
-    let index = ask("GET", "/index.yaml", &[]);
-    assert_eq!((index.status, index.header("content-type")), (200, Some("application/yaml")));
-    let text = index.text();
-    assert!(text.contains("2023-11-14T22:13:20Z"), "{text}");
-    let value: Value = airgap_bundler::yaml::from_text(&text).unwrap();
-    let shop = &value["entries"]["shop"][0];
-    assert_eq!(shop["urls"], json!(["charts/shop-1.2.3+build.4.tgz"]));
-    assert_eq!(shop["digest"], json!(digest(&charts[0].archive).replace("sha256:", "")));
-    assert_eq!((&shop["keywords"], &shop["appVersion"]), (&json!(["on", "1.10"]), &json!("4.50")));
-    let versions: Vec<&Value> =
-        value["entries"]["the-tool"].as_array().unwrap().iter().map(|one| &one["version"]).collect();
-    assert_eq!(versions, ["0.10.0-rc.1", "0.9.0"]);
-    let etag = index.header("etag").unwrap().to_owned();
-    assert_eq!(ask("GET", "/index.yaml", &[("If-None-Match", &etag)]).status, 304);
-    let head = ask("HEAD", "/index.yaml", &[]);
-    assert_eq!(
-        (head.status, head.header("content-length"), head.body.len()),
-        (200, Some(text.len().to_string().as_str()), 0)
-    );
-    // What another run answers is the same.
-    let again = Served::start(&machine, &["demo.tar", "--key", "shop.pub"], None);
-    assert_eq!(
-        crate::support::wire::request(again.host.parse().unwrap(), "GET", "/index.yaml", &[], b"").body,
-        index.body
-    );
-
-    let file = "/charts/shop-1.2.3+build.4.tgz";
-    for path in [file, "/charts/shop-1.2.3%2Bbuild.4.tgz"] {
-        let whole = ask("GET", path, &[]);
-        assert!(whole.status == 200 && whole.body == charts[0].archive, "{path}");
-        assert_eq!(whole.header("content-type"), Some("application/gzip"));
-    }
-    let part = ask("GET", file, &[("Range", "bytes=2-9")]);
-    assert!(part.status == 206 && part.body == charts[0].archive[2..10]);
-    let head = ask("HEAD", file, &[]);
-    assert_eq!(head.header("content-length"), Some(charts[0].archive.len().to_string().as_str()));
-    let etag = head.header("etag").unwrap().to_owned();
-    assert_eq!(ask("GET", file, &[("If-None-Match", &etag)]).status, 304);
-    assert!(ask("GET", "/charts/shop-1.2.3+build.4.tgz.prov", &[]).body == PROVENANCE.as_bytes());
-    for absent in [
-        "/charts/shop-1.2.3.tgz",
-        "/charts/the-tool-0.9.0.tgz.prov",
-        "/charts/shop-1.2.3_build.4.tgz",
-        "/charts/x",
-        "/charts/..%2f..%2fx-1.tgz",
-    ] {
-        assert_eq!(ask("GET", absent, &[]).status, 404, "{absent}");
-    }
-    assert_eq!(ask("PUT", file, &[]).status, 405);
-}
-
-#[test]
-fn a_writable_registry_is_a_helm_repository_of_what_was_pushed() {
-    let Some(helms) = helms() else { return };
-    let login = Some(("ann", "secret"));
-    let registry = Registry::with(Setup { login, ..Setup::default() });
-    let machine = Machine::new();
-    let empty: Value = airgap_bundler::yaml::from_text(&registry.get("/index.yaml").text()).unwrap();
-    assert_eq!(empty["entries"], json!({}));
-    machine.login(&registry.host(), ("ann", "secret"));
-    // helm looks for logins where its own `registry login` puts them.
-    machine.write(".config/helm/registry/config.json", machine.read("docker/config.json"));
-    let charts = [tool("1.0.0"), tool("1.10.0"), tool("1.9.0")];
-    for package in &charts {
-        let file = format!("the-tool-{}.tgz", package.metadata.version);
-        machine.write(&file, &package.archive);
-        let to = format!("oci://{}/charts", registry.host());
-        machine.tool(&helms[0], &["push", &file, &to, "--plain-http"]);
-    }
-    // What is no chart, or none of this name or version, is not shown.
-    registry.put_image("charts/picture", "1.0.0", &[b"layer"]);
-    let raw = registry.get("/v2/charts/the-tool/manifests/1.0.0").body;
-    registry.put_manifest("charts/the-tool", "latest", media_type::MANIFEST, &raw);
-    for helm in &helms {
-        for package in &charts {
-            is_a_helm_repository(
-                &machine,
-                helm,
-                &registry.url(),
-                package,
-                &["--username", "ann", "--password", "secret"],
-            );
-        }
-    }
-    let value: Value = airgap_bundler::yaml::from_text(&registry.get("/index.yaml").text()).unwrap();
-    let versions: Vec<&Value> =
-        value["entries"]["the-tool"].as_array().unwrap().iter().map(|one| &one["version"]).collect();
-    assert_eq!(
-        (versions, value["entries"].as_object().unwrap().len()),
-        (["1.10.0".into(), "1.9.0".into(), "1.0.0".into()].iter().collect(), 1)
-    );
-    // helm says when it pushed a chart.
-    assert!(value["generated"].as_str().unwrap() > "2020");
-    for path in ["/index.yaml", "/charts/the-tool-1.0.0.tgz"] {
-        let stranger = crate::support::wire::request(registry.addr(), "GET", path, &[], b"");
-        assert_eq!(stranger.status, 401, "{path}");
-    }
-    registry.request("DELETE", "/v2/charts/the-tool/manifests/1.9.0", &[], b"");
-    assert_eq!(registry.get("/charts/the-tool-1.9.0.tgz").status, 404);
 }
