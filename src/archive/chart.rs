@@ -225,3 +225,48 @@ pub(super) enum Needs {
     /// A chart.
     Chart(u32),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Repository;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_what_a_registry_takes_has_a_place() {
+        for (name, version) in [("shop", "1.0.0"), ("a.b_c--d", "v1.0.0-rc.1+build.5"), ("0", "0")] {
+            assert!(signed_name(name, version).is_some(), "{name} {version}");
+        }
+        let long = "1".repeat(129);
+        for (name, version) in [
+            ("Shop", "1.0.0"),
+            ("a/b", "1.0.0"),
+            ("", "1.0.0"),
+            ("..", "1.0.0"),
+            ("a:1", "1.0.0"),
+            ("a@b", "1.0.0"),
+            ("shop", ""),
+            ("shop", "1 0"),
+            ("shop", "1/0"),
+            ("shop", &long),
+            (&"a".repeat(300), "1.0.0"),
+        ] {
+            assert!(signed_name(name, version).is_none(), "{name} {version}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_place_is_one_component_and_a_tag(name in "[a-zA-Z0-9._/:@+-]{0,8}", version in "[a-zA-Z0-9._/:@+ -]{0,8}") {
+            if let Some(signed) = signed_name(&name, &version) {
+                let place: Result<Repository, _> = format!("{CHARTS}/{name}").parse();
+                prop_assert_eq!(place.unwrap().as_str().split('/').count(), 2);
+                prop_assert_eq!(signed.repository.as_str(), name.as_str());
+                prop_assert_eq!(signed.tag, package::tag(&version));
+                prop_assert!(signed.digest.is_none());
+            }
+        }
+    }
+}
