@@ -222,7 +222,7 @@ impl Args {
         });
         Ui { format: self.format() }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["image", "platforms", "size"],
                     inventory.images.iter().filter(|image| image.derived_from.is_none()).flat_map(|image| {
                         let platforms: Vec<String> = image
@@ -239,7 +239,7 @@ impl Args {
                     }),
                 );
                 if !inventory.charts.is_empty() {
-                    text.push('\n');
+                    text.push_str(ui::between(&text));
                     text.push_str(&ui::table(
                         &["chart", "version", "size", "source"],
                         inventory.charts.iter().map(|chart| {

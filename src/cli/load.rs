@@ -128,7 +128,7 @@ impl Args {
             "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
         Ui { format: self.output.format }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["image", "digest"],
                     loaded.images.iter().map(|image| {
                         let tags: Vec<&str> = image.tags.iter().map(crate::oci::Tag::as_str).collect();
@@ -137,7 +137,7 @@ impl Args {
                     }),
                 );
                 if !loaded.charts.is_empty() {
-                    text.push('\n');
+                    text.push_str(ui::between(&text));
                     text.push_str(&ui::table(
                         &["chart", "version", "digest"],
                         loaded.charts.iter().map(|chart| {
@@ -179,7 +179,7 @@ impl Args {
         });
         Ui { format: self.output.format }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["source", "becomes", "size", "note"],
                     planned.images.iter().flat_map(|image| {
                         let note = if image.sparse { "some platforms only" } else { "" };
@@ -200,7 +200,7 @@ impl Args {
                     }),
                 );
                 if !planned.charts.is_empty() {
-                    text.push('\n');
+                    text.push_str(ui::between(&text));
                     text.push_str(&ui::table(
                         &["chart", "version", "becomes", "size"],
                         planned.charts.iter().map(|chart| {
