@@ -352,6 +352,56 @@ async fn the_format_stays_what_it_is() {
         (bytes.len(), Digest::sha256(&bytes).to_string().as_str()),
         (20480, "sha256:19009a21a63e045bab2b171ac09097558f11813b7937a4e94d6163b4e9abfbc1")
     );
+    let with_chart = fixture::create_with_chart(&Fixture::small(), folder.path()).await;
+    let bytes = fs::read(with_chart).unwrap();
+    assert_eq!(
+        (bytes.len(), Digest::sha256(&bytes).to_string().as_str()),
+        (30208, "sha256:453f32fdbeb3bde3a27ba15f7d2c12722b73bb27f928883fd86255f28dbf7274")
+    );
+}
+
+#[tokio::test]
+async fn an_archive_with_charts_is_continued() {
+    let fixture = Fixture::small();
+    let clean = tempfile::tempdir().unwrap();
+    let clean = fs::read(fixture::create_with_chart(&fixture, clean.path()).await).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, slots) = (folder.path().join("x.tar"), Slots::new(1));
+    let writer = Writer::open(&path, fixture.layout_with_chart().await, &slots, silent()).unwrap();
+    let leaves = writer.layout().leaves();
+    let chart = writer.layout().inventory().charts[0].archive;
+    assert!(leaves.iter().all(|leaf| leaf.digest != chart), "it is at hand");
+    copy(&fixture.memory, &writer, &leaves[..2], &slots, &Silent, Phase::Pull).await.unwrap();
+    drop(writer);
+    let writer = Writer::open(&path, fixture.layout_with_chart().await, &slots, silent()).unwrap();
+    let copied = copy(&fixture.memory, &writer, &leaves, &slots, &Silent, Phase::Pull).await.unwrap();
+    assert_eq!((copied.kept, copied.moved), (2, leaves.len() as u64 - 2));
+    writer.finish().await.unwrap();
+    assert!(fs::read(&path).unwrap() == clean);
+}
+
+#[tokio::test]
+async fn charts_go_in_and_come_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fixture::create_with_chart(&Fixture::small(), folder.path()).await;
+    let archive = open(&path).unwrap();
+    archive.verify_all(2, &silent()).await.unwrap();
+    let inventory = archive.inventory();
+    let chart = &inventory.charts[0];
+    assert_eq!((chart.name.as_str(), chart.app_version.as_deref(), chart.vendored.len()), ("shop", Some("2"), 1));
+    let archived = archive.read(&chart.archive, 10_000).unwrap();
+    assert_eq!(archived.len() as u64, chart.archive_size);
+    let roles = |role| inventory.entries.iter().filter(|entry| entry.charts == [0] && entry.role == role).count();
+    let counts = [Role::Manifest, Role::Config, Role::Chart, Role::Layer, Role::Attachment].map(roles);
+    assert_eq!(counts, [1, 1, 1, 1, 2]);
+    let index: serde_json::Value = serde_json::from_slice(&archive.control().index).unwrap();
+    let names: Vec<_> = index["manifests"].as_array().unwrap().iter().map(|entry| &entry["annotations"]).collect();
+    let names: Vec<_> = names.iter().map(|all| all[annotation::REF_NAME].as_str()).collect();
+    assert_eq!(names[3..], [Some("charts/shop:1.0.0_b"), None, Some("charts/shop:sha256-x.att")]);
+    let signed = inventory.signed_images();
+    assert_eq!(signed.len(), 3);
+    let identities: Vec<String> = signed[2].identities.iter().map(ToString::to_string).collect();
+    assert_eq!((identities, &signed[2].digests), (vec!["charts.invalid/shop:1.0.0_b".to_owned()], &vec![chart.digest]));
 }
 
 #[tokio::test]

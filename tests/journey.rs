@@ -5,6 +5,8 @@ mod shop;
 mod source;
 
 mod corpus;
+mod helm_in_enclave;
+mod helm_repository;
 mod mistakes;
 mod names;
 mod reasons;

@@ -12,7 +12,7 @@ use airgap_bundler::{
 };
 use proptest::prelude::*;
 
-use crate::archive::fixture::{Fixture, create, open, signature, write};
+use crate::archive::fixture::{Fixture, create, create_with_chart, open, signature, write};
 
 /// Everything that an archive has to pass.
 async fn accept(path: &Path) -> Result<(), Error> {
@@ -45,7 +45,7 @@ fn entries(archive: &Archive) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_single_bit_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let path = create(&Fixture::small(), folder.path()).await;
+    let path = create_with_chart(&Fixture::small(), folder.path()).await;
     let bytes = fs::read(&path).unwrap();
     assert!(bytes.len() <= 48 << 10, "{} bytes", bytes.len());
     accept(&path).await.unwrap();
@@ -282,6 +282,49 @@ async fn even_signed_inventories_must_make_sense() {
 }
 
 #[tokio::test]
+async fn even_signed_charts_must_make_sense() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = create_with_chart(&Fixture::small(), folder.path()).await;
+    let archive = open(&path).unwrap();
+    let text = String::from_utf8(archive.control().bundle.to_vec()).unwrap();
+    let chart = &archive.inventory().charts[0];
+    let other = folder.path().join("x.tar");
+    let alone = text.find("\"charts\":[{").unwrap() + "\"charts\":[".len();
+    let end = text[alone..].find("}],\"files\"").unwrap() + alone + 1;
+    let whole = &text[alone..end];
+    let twice = |second: &str| format!("{}{whole},{second}{}", &text[..alone], &text[end..]);
+    let named = |name: &str| text.replace("\"name\":\"shop\"", &format!("\"name\":{name:?}"));
+    let (archive_size, digest) = (format!("\"archiveSize\":{}", chart.archive_size), chart.digest.to_string());
+    let nowhere = format!("sha256:{}", "0".repeat(64));
+    let cases = [
+        ("no place in a registry", named("Shop")),
+        ("no place in a registry", named("a/shop")),
+        ("no place in a registry", named("..")),
+        ("no place in a registry", named("shop:1")),
+        ("no place in a registry", text.replace("\"version\":\"1.0.0+b\"", "\"version\":\"1 0\"")),
+        ("not valid", named("shop").replace("\"source\":\"./charts/shop\",", "")),
+        ("there is no entry", text.replace(&archive_size, &format!("\"archiveSize\":{}", chart.archive_size + 1))),
+        ("there is no entry", text.replacen(&digest, &nowhere, 1)),
+        ("out of order", twice(whole)),
+        ("out of order", twice(&whole.replace("shop", "shoa"))),
+        ("occurs twice", twice(&whole.replace("1.0.0+b", "1.0.0_b").replacen(&digest, &nowhere, 1))),
+        ("occurs twice", twice(&whole.replace("\"name\":\"shop\"", "\"name\":\"shop2\""))),
+        ("charts that are not there", text.replacen("\"charts\":[0]", "\"charts\":[1]", 1)),
+        ("charts that are not there", text.replacen("\"charts\":[0]", "\"charts\":[0,0]", 1)),
+        ("nothing needs", text.replacen(",\"charts\":[0]", "", 1)),
+        ("what follows from bundle.json", text.replace("\"name\":\"shop\"", "\"name\":\"shap\"")),
+        ("what follows from bundle.json", text.replace("\"version\":\"1.0.0+b\"", "\"version\":\"1.0.0+c\"")),
+    ];
+    for (reason, bundle) in cases {
+        assert_ne!(bundle, text, "{reason}");
+        fs::write(&other, forge(&archive, bundle.as_bytes())).unwrap();
+        let error = accept(&other).await.expect_err(reason);
+        assert!(error.to_string().contains(reason), "{error} lacks {reason:?}");
+        assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn claimed_sizes_are_not_allocated() {
     let folder = tempfile::tempdir().unwrap();
     let path = create(&Fixture::small(), folder.path()).await;
@@ -315,6 +358,6 @@ proptest! {
 
 static GOOD: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let layout: Layout = runtime.block_on(Fixture::small().layout());
+    let layout: Layout = runtime.block_on(Fixture::small().layout_with_chart());
     layout.inventory().to_bytes().unwrap().to_vec()
 });

@@ -78,6 +78,34 @@ pub enum Error {
     /// A plan names an image twice.
     #[error("{0} is planned twice; its references belong together")]
     DuplicateImage(Digest),
+    /// A chart of a plan can have no place in a registry.
+    #[error(
+        "the chart {name:?} {version:?} cannot be carried: registries take names of lower-case letters, digits and . _ - inside, and versions of at most 128 characters"
+    )]
+    ChartName {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// Two charts of a plan have one name and version.
+    #[error("there are two charts {name} {version}, and only one can have this name: take one, or change its version")]
+    DuplicateChart {
+        /// Their name.
+        name: String,
+        /// Their version.
+        version: String,
+    },
+    /// What a plan calls a chart is none.
+    #[error("the chart {name} {version}: {digest} is not the manifest of a chart")]
+    NotAChart {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The digest of its manifest.
+        digest: Digest,
+    },
     /// Two files of a plan have one path.
     #[error("the file {0} is planned twice")]
     DuplicateFile(String),
@@ -190,10 +218,12 @@ impl Classify for Error {
             Error::Newer { .. }
             | Error::DuplicateName { .. }
             | Error::DuplicateFile(_)
+            | Error::ChartName { .. }
+            | Error::DuplicateChart { .. }
             | Error::Name { .. }
             | Error::Inventory(_) => Kind::Usage,
             Error::Incomplete { .. } => Kind::Incomplete,
-            Error::TwoSizes(_) => Kind::Corrupt,
+            Error::TwoSizes(_) | Error::NotAChart { .. } => Kind::Corrupt,
             Error::DuplicateImage(_) | Error::Nameless(_) | Error::NotWalked(_) | Error::Unplanned(_) => Kind::Internal,
         }
     }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::inventory::Inventory;
+use super::{CHARTS, inventory::Inventory};
 use crate::oci::{Digest, MediaType, annotation, media_type};
 
 /// The content of `oci-layout` (image layout specification, "oci-layout file").
 pub(super) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// Returns the bytes of `index.json`: every image once under each of its names, and every attachment.
+/// Returns the bytes of `index.json`: every image once under each of its names, every chart, and every
+/// attachment.
 ///
 /// A name is the full reference. A reference with both tag and digest is also listed without the digest, unless
 /// another image has that name: people ask for `nginx:1.27`, however it was pinned.
@@ -42,15 +43,23 @@ pub(super) fn index_json(inventory: &Inventory) -> Bytes {
             manifests.push(descriptor(&image.media_type, &image.digest, image.size, None, Some(name)));
         }
     }
+    for chart in &inventory.charts {
+        // Image names start with a host, and `charts` is none: no image has this name.
+        manifests.push(descriptor(&chart.media_type, &chart.digest, chart.size, None, Some(&chart.place())));
+    }
+    let of_images = inventory.images.iter().map(|image| {
+        let mut repositories: Vec<String> = image.references.iter().map(|one| one.name()).collect();
+        repositories.dedup();
+        (&image.attachments, repositories)
+    });
+    let of_charts = inventory.charts.iter().map(|chart| (&chart.attachments, vec![format!("{CHARTS}/{}", chart.name)]));
     let mut listed = std::collections::HashSet::new();
-    for image in &inventory.images {
-        for attachment in &image.attachments {
+    for (attachments, repositories) in of_images.chain(of_charts) {
+        for attachment in attachments {
             let kind = attachment.artifact_type.as_deref();
             let mut named = false;
             if let Some(tag) = &attachment.tag {
-                let mut repositories: Vec<String> = image.references.iter().map(|one| one.name()).collect();
-                repositories.dedup();
-                for repository in repositories {
+                for repository in &repositories {
                     let name = format!("{repository}:{tag}");
                     if names.contains_key(&name) {
                         continue;

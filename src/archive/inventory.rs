@@ -1,4 +1,4 @@
-//! What `bundle.json` says: the name of the whole, its images and files, and every entry of the tar.
+//! What `bundle.json` says: the name of the whole, its images, charts and files, and every entry of the tar.
 //!
 //! # Invariants
 //! - The bytes that were signed are kept as they stand and never written again; this model is a view of them.
@@ -14,7 +14,7 @@ use std::{collections::HashSet, path::Path};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Error, Fault, Time, json};
+use super::{Chart, Error, Fault, Time, chart, json};
 use crate::{
     oci::{Digest, MediaType, Platform, Reference, Tag},
     tree::RelPath,
@@ -60,7 +60,10 @@ pub struct Inventory {
     pub lock: Option<Digest>,
     /// The images, sorted by their first reference.
     pub images: Vec<Image>,
-    /// Charts, manifests and other files, sorted by path.
+    /// The charts, sorted by name and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<Chart>,
+    /// Manifests and other files, sorted by path.
     pub files: Vec<FileEntry>,
     /// Every entry of the tar in its order, except `bundle.json` itself and the signatures.
     pub entries: Vec<Entry>,
@@ -182,6 +185,9 @@ pub struct Entry {
     /// The images that need it: positions in `images`, rising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<u32>,
+    /// The charts that need it: positions in `charts`, rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<u32>,
 }
 
 /// What an entry is for. Content that serves several purposes has the first of them.
@@ -208,7 +214,7 @@ pub enum Role {
     Lock,
     /// The spec.
     Spec,
-    /// A Helm chart.
+    /// The archive of a Helm chart.
     Chart,
     /// Kubernetes manifests.
     Kubernetes,
@@ -298,11 +304,13 @@ impl Inventory {
             if matches!(entry.role, Role::Layout | Role::Index) {
                 return Err(format!("the entry {} has the role of a control file", entry.path));
             }
-            let rising = entry.images.windows(2).all(|pair| pair[0] < pair[1]);
-            if !rising || entry.images.last().is_some_and(|last| *last as usize >= self.images.len()) {
+            if !is_selection(&entry.images, self.images.len()) {
                 return Err(format!("the entry {} names images that are not there", entry.path));
             }
-            if entry.images.is_empty() && !files.contains(&entry.digest) {
+            if !is_selection(&entry.charts, self.charts.len()) {
+                return Err(format!("the entry {} names charts that are not there", entry.path));
+            }
+            if entry.images.is_empty() && entry.charts.is_empty() && !files.contains(&entry.digest) {
                 return Err(format!("nothing needs the entry {}", entry.path));
             }
             before = Some(&entry.path);
@@ -333,6 +341,7 @@ impl Inventory {
                 return Err(format!("there is no entry for {}", lost.digest));
             }
         }
+        chart::check(&self.charts, &digests)?;
         let mut before: Option<&RelPath> = None;
         for file in &self.files {
             if before.is_some_and(|before| *before >= file.path) {
@@ -348,6 +357,11 @@ impl Inventory {
             _ => Ok(()),
         }
     }
+}
+
+/// Tells whether these are positions in a list of this length, rising.
+fn is_selection(positions: &[u32], length: usize) -> bool {
+    positions.windows(2).all(|pair| pair[0] < pair[1]) && positions.last().is_none_or(|last| (*last as usize) < length)
 }
 
 /// Returns where a blob stands in the tar (image layout specification, "Blobs").

@@ -12,7 +12,8 @@
 //! | `json.rs` | strict JSON: no duplicate keys, no floats, bounded depth |
 //! | `inventory.rs` | [`Inventory`]: what `bundle.json` says |
 //! | `index.rs` | `index.json`, derived from the inventory, for stock tools |
-//! | `plan.rs` | [`Draft`]: from images, files and lock to an inventory, before the first layer is fetched |
+//! | `chart.rs` | [`Chart`]: what `bundle.json` says of charts, and how they are planned |
+//! | `plan.rs` | [`Draft`]: from images, charts, files and lock to an inventory, before the first layer is fetched |
 //! | `layout.rs` | [`Layout`]: where every byte goes |
 //! | `journal.rs` | hints that let a killed `create` go on |
 //! | `writer.rs` | [`Writer`]: blobs in parallel straight to their final offset |
@@ -35,6 +36,7 @@
 
 mod admission;
 mod artifact;
+mod chart;
 mod error;
 mod header;
 mod index;
@@ -51,6 +53,7 @@ mod writer;
 
 pub use admission::{AdmissionError, admit};
 pub use artifact::FileArtifact;
+pub use chart::{CHARTS, Chart, PlannedChart, Vendored};
 pub use error::{Error, Fault};
 pub use inventory::{
     Attachment, Entry, FORMAT, Features, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Role,

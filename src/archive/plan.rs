@@ -1,4 +1,4 @@
-//! From images, files and lock to an inventory, before the first layer is fetched.
+//! From images, charts, files and lock to an inventory, before the first layer is fetched.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Error, Layout, Time,
+    Error, Layout, PlannedChart, Time,
+    chart::{self, Needs},
     index::{OCI_LAYOUT, index_json},
     inventory::{
         Attachment, Entry, FORMAT, Features, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Role, blob_path,
@@ -46,6 +47,8 @@ pub struct Plan<'a> {
     pub lock: Option<Bytes>,
     /// The images; each digest once.
     pub images: Vec<PlannedImage<'a>>,
+    /// The charts.
+    pub charts: Vec<PlannedChart<'a>>,
     /// Files that are no image content.
     pub files: Vec<PlannedFile>,
 }
@@ -110,37 +113,41 @@ pub struct Draft {
 
 /// Collects the entries of the tar.
 #[derive(Default)]
-struct Entries {
+pub(super) struct Entries {
     blobs: BTreeMap<String, Entry>,
-    held: Held,
+    pub(super) held: Held,
 }
 
 impl Entries {
-    fn add(&mut self, digest: Digest, size: u64, role: Role, image: Option<u32>) -> Result<(), Error> {
+    fn add(&mut self, digest: Digest, size: u64, role: Role, needs: Option<Needs>) -> Result<(), Error> {
         let path = blob_path(&digest);
         let entry = match self.blobs.get_mut(&path) {
             Some(entry) if entry.size != size => return Err(Error::TwoSizes(digest)),
             Some(entry) => entry,
             None => {
                 let parsed = path.parse().map_err(|_| Error::Unplanned(digest))?;
-                self.blobs.entry(path).or_insert(Entry { path: parsed, size, digest, role, images: Vec::new() })
+                let (images, charts) = Default::default();
+                self.blobs.entry(path).or_insert(Entry { path: parsed, size, digest, role, images, charts })
             }
         };
         entry.role = entry.role.min(role);
-        if let Some(image) = image
-            && entry.images.last() != Some(&image)
-        {
-            entry.images.push(image);
+        let (users, user) = match needs {
+            Some(Needs::Image(image)) => (&mut entry.images, image),
+            Some(Needs::Chart(chart)) => (&mut entry.charts, chart),
+            None => return Ok(()),
+        };
+        if users.last() != Some(&user) {
+            users.push(user);
         }
         Ok(())
     }
 
     /// Adds everything below `root`; returns the nodes, the root last.
-    fn add_graph<'g>(
+    pub(super) fn add_graph<'g>(
         &mut self,
         graph: &'g Graph,
         root: Digest,
-        image: u32,
+        needs: Needs,
         role: impl Fn(&Node, &HashMap<Digest, Role>) -> Role,
     ) -> Result<Vec<&'g Node>, Error> {
         let nodes = graph.below(&root);
@@ -155,13 +162,31 @@ impl Entries {
         }
         for node in nodes.iter().filter(|node| !node.is_foreign()) {
             let descriptor = &node.descriptor;
-            self.add(descriptor.digest, descriptor.size, role(node, &within), Some(image))?;
+            self.add(descriptor.digest, descriptor.size, role(node, &within), Some(needs))?;
             self.held.types.insert(descriptor.digest, descriptor.media_type.clone());
             if let Some((raw, _)) = &node.manifest {
                 self.held.content.set(descriptor.digest, raw.clone());
             }
         }
         Ok(nodes)
+    }
+
+    /// Adds what speaks of an image or chart and returns what the inventory says of it.
+    pub(super) fn add_attachment(
+        &mut self,
+        attachment: PlannedAttachment<'_>,
+        needs: Needs,
+    ) -> Result<Attachment, Error> {
+        let nodes = self.add_graph(attachment.graph, attachment.root, needs, |_, _| Role::Attachment)?;
+        let Some(root) = nodes.last() else { return Err(Error::NotWalked(attachment.root)) };
+        Ok(Attachment {
+            subject: attachment.subject,
+            digest: attachment.root,
+            media_type: root.descriptor.media_type.clone(),
+            size: root.descriptor.size,
+            artifact_type: root.manifest.as_ref().and_then(|(_, manifest)| manifest.artifact_type.clone()),
+            tag: attachment.tag,
+        })
     }
 }
 
@@ -193,11 +218,16 @@ impl Draft {
         plan.platforms.sort();
         plan.platforms.dedup();
         check_names(&plan.images)?;
+        chart::arrange(&mut plan.charts)?;
 
         let mut entries = Entries::default();
         let mut images = Vec::with_capacity(plan.images.len());
         for (position, image) in plan.images.into_iter().enumerate() {
             images.push(describe(&mut entries, u32::try_from(position).unwrap_or(u32::MAX), image)?);
+        }
+        let mut charts = Vec::with_capacity(plan.charts.len());
+        for (position, chart) in plan.charts.into_iter().enumerate() {
+            charts.push(chart::describe(&mut entries, u32::try_from(position).unwrap_or(u32::MAX), chart)?);
         }
         if let Some(pair) = plan.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
             return Err(Error::DuplicateFile(pair[0].path.to_string()));
@@ -229,6 +259,7 @@ impl Draft {
             platforms: plan.platforms,
             lock,
             images,
+            charts,
             files,
             entries: Vec::new(),
         };
@@ -275,7 +306,7 @@ impl Draft {
 fn control_entry(path: &str, role: Role, bytes: &[u8]) -> Result<Entry, Error> {
     let digest = Digest::sha256(bytes);
     let path = path.parse().map_err(|_| Error::Unplanned(digest))?;
-    Ok(Entry { path, size: bytes.len() as u64, digest, role, images: Vec::new() })
+    Ok(Entry { path, size: bytes.len() as u64, digest, role, images: Vec::new(), charts: Vec::new() })
 }
 
 fn check_names(images: &[PlannedImage<'_>]) -> Result<(), Error> {
@@ -302,7 +333,7 @@ fn check_names(images: &[PlannedImage<'_>]) -> Result<(), Error> {
 
 fn describe(entries: &mut Entries, position: u32, image: PlannedImage<'_>) -> Result<Image, Error> {
     let derived = image.derived_from.is_some();
-    let nodes = entries.add_graph(image.graph, image.root, position, |node, within| {
+    let nodes = entries.add_graph(image.graph, image.root, Needs::Image(position), |node, within| {
         if derived && node.descriptor.digest == image.root { Role::DerivedIndex } else { image_role(node, within) }
     })?;
     let Some(root) = nodes.last() else { return Err(Error::NotWalked(image.root)) };
@@ -337,16 +368,7 @@ fn describe(entries: &mut Entries, position: u32, image: PlannedImage<'_>) -> Re
     left_out.dedup();
     let mut attachments = Vec::with_capacity(image.attachments.len());
     for attachment in image.attachments {
-        let nodes = entries.add_graph(attachment.graph, attachment.root, position, |_, _| Role::Attachment)?;
-        let Some(root) = nodes.last() else { return Err(Error::NotWalked(attachment.root)) };
-        attachments.push(Attachment {
-            subject: attachment.subject,
-            digest: attachment.root,
-            media_type: root.descriptor.media_type.clone(),
-            size: root.descriptor.size,
-            artifact_type: root.manifest.as_ref().and_then(|(_, manifest)| manifest.artifact_type.clone()),
-            tag: attachment.tag,
-        });
+        attachments.push(entries.add_attachment(attachment, Needs::Image(position))?);
     }
     Ok(Image {
         references: image.references,

@@ -2,30 +2,49 @@
 
 use std::collections::BTreeSet;
 
-use super::inventory::{Image, Inventory, Role};
-use crate::trust::{SignedIdentity, SignedImage};
+use super::inventory::{Entry, Image, Inventory, Role};
+use crate::{
+    oci::Digest,
+    trust::{SignedIdentity, SignedImage},
+};
 
 impl Inventory {
-    /// Returns every image with the names and digests that are signed for it, in the order of [`Inventory::images`].
+    /// Returns every image and every chart with the names and digests that are signed for it, in the order of
+    /// [`Inventory::images`] and then [`Inventory::charts`].
     ///
     /// The digests are the root and everything below it that a client can ask for by digest: indexes and manifests. An
     /// index that was made here is pushed in place of the one that it was made from, so it is signed under the names of
-    /// that one.
+    /// that one. Charts have names of their own, which are no registry's.
     pub fn signed_images(&self) -> Vec<SignedImage> {
-        let mut digests: Vec<BTreeSet<_>> = self.images.iter().map(|image| BTreeSet::from([image.digest])).collect();
+        let images = self.manifests(self.images.iter().map(|image| image.digest), |entry| &entry.images);
+        let images = self.images.iter().zip(images).map(|(image, digests)| {
+            let names: BTreeSet<_> = self.namesake(image).references.iter().map(SignedIdentity::from).collect();
+            SignedImage { identities: names.into_iter().collect(), digests: digests.into_iter().collect() }
+        });
+        let charts = self.manifests(self.charts.iter().map(|chart| chart.digest), |entry| &entry.charts);
+        let charts = self.charts.iter().zip(charts).map(|(chart, digests)| {
+            let identities = chart.signed_name().iter().map(SignedIdentity::from).collect();
+            SignedImage { identities, digests: digests.into_iter().collect() }
+        });
+        images.chain(charts).collect()
+    }
+
+    /// Returns each of the roots with the manifests below it; `users` tells which roots need an entry.
+    fn manifests(
+        &self,
+        roots: impl Iterator<Item = Digest>,
+        users: impl Fn(&Entry) -> &Vec<u32>,
+    ) -> Vec<BTreeSet<Digest>> {
+        let mut digests: Vec<BTreeSet<_>> = roots.map(|root| BTreeSet::from([root])).collect();
         let manifests = [Role::ImageIndex, Role::DerivedIndex, Role::Manifest];
         for entry in self.entries.iter().filter(|entry| manifests.contains(&entry.role)) {
-            for position in &entry.images {
+            for position in users(entry) {
                 if let Some(digests) = digests.get_mut(*position as usize) {
                     digests.insert(entry.digest);
                 }
             }
         }
-        let signed = self.images.iter().zip(digests).map(|(image, digests)| {
-            let names: BTreeSet<_> = self.namesake(image).references.iter().map(SignedIdentity::from).collect();
-            SignedImage { identities: names.into_iter().collect(), digests: digests.into_iter().collect() }
-        });
-        signed.collect()
+        digests
     }
 
     /// Returns the image whose names count for this one: itself, or the one that its index was made from.

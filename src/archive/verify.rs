@@ -28,7 +28,7 @@ pub struct Damage {
     pub entry: String,
     /// What is wrong with it.
     pub fault: Fault,
-    /// The images that need it, by their first reference.
+    /// The images that need it, by their first reference, and the charts, as `charts/NAME:VERSION`.
     pub images: Vec<String>,
 }
 
@@ -108,11 +108,14 @@ impl Archive {
     fn needed_by(&self, blob: usize) -> Vec<String> {
         let inventory = self.inventory();
         // Entries start with the two control files.
-        let images = inventory.entries.get(blob + 2).map(|entry| entry.images.as_slice()).unwrap_or_default();
-        let mut names: Vec<String> = images
+        let Some(entry) = inventory.entries.get(blob + 2) else { return Vec::new() };
+        let charts = entry.charts.iter().filter_map(|at| inventory.charts.get(*at as usize)).map(|chart| chart.place());
+        let mut names: Vec<String> = entry
+            .images
             .iter()
             .filter_map(|at| inventory.namesake(inventory.images.get(*at as usize)?).references.first())
             .map(ToString::to_string)
+            .chain(charts)
             .collect();
         names.sort();
         names.dedup();

@@ -16,6 +16,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind},
     event::Event,
     fetch, files,
+    helm::Package,
     lock::{Difference, Lock},
     registry::{Credentials, Registries},
     resolve::{self, Job},
@@ -137,8 +138,11 @@ impl Args {
             jobs: usize::from(self.access.concurrency),
             observer: context.observer.as_ref(),
         };
-        let (lock, lock_written) = match self.locked {
-            true => (self.locked(&job, &input).await?, None),
+        let (lock, charts, lock_written) = match self.locked {
+            true => {
+                let (lock, charts) = self.locked(&job, &input).await?;
+                (lock, charts, None)
+            }
             false => self.resolve(context, &job, &input).await?,
         };
         let keys = keys.await.unwrap_or_else(|_| Ok(Vec::new()))?;
@@ -151,6 +155,7 @@ impl Args {
         let job = fetch::Job {
             lock: &lock,
             lock_text: Bytes::from(lock.to_text()),
+            charts: &charts,
             folder: &input.folder,
             registries: &registries,
             keys: &keys,
@@ -181,7 +186,7 @@ impl Args {
         context: &Context,
         job: &Job<'_>,
         input: &input::Input,
-    ) -> Result<(Lock, Option<impl Future<Output = Result<(), files::Error>> + use<>>), Failure> {
+    ) -> Result<(Lock, Vec<Package>, Option<impl Future<Output = Result<(), files::Error>> + use<>>), Failure> {
         let resolution = resolve::resolve(job).await?;
         for warning in resolution.warnings {
             context.observer.on(&Event::Noted(warning));
@@ -192,17 +197,17 @@ impl Args {
             let path = input.lock_path.clone();
             files::blocking(move || files::atomic_write(&path, text.as_bytes()))
         });
-        Ok((resolution.lock, written))
+        Ok((resolution.lock, resolution.packages, written))
     }
 
     /// Compares what the spec asks for with the lock; needs no network but for inputs that are addresses.
-    async fn locked(&self, job: &Job<'_>, input: &input::Input) -> Result<Lock, Failure> {
+    async fn locked(&self, job: &Job<'_>, input: &input::Input) -> Result<(Lock, Vec<Package>), Failure> {
         let lock_path = input.lock_path.display().to_string();
         let Some(lock) = input.lock.clone() else { return Err(NoLock(lock_path).into()) };
         let wanted = resolve::gather(job).await?;
         let differences = wanted.compare(job.spec, &lock);
         if differences.is_empty() {
-            return Ok(lock);
+            return Ok((lock, wanted.packages));
         }
         let diagnostics =
             differences.iter().map(|one: &Difference| Diagnostic::error("unlocked", one.to_string())).collect();
@@ -213,11 +218,11 @@ impl Args {
         let inventory = planned.layout.inventory();
         let report = json!({
             "dryRun": true, "archive": target.display().to_string(), "bytes": planned.layout.total(), "blobs": planned.layout.blobs().len(),
-            "images": inventory.images, "files": inventory.files,
+            "images": inventory.images, "charts": inventory.charts, "files": inventory.files,
         });
         Ui { format: self.format() }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["image", "platforms", "size"],
                     inventory.images.iter().filter(|image| image.derived_from.is_none()).flat_map(|image| {
                         let platforms: Vec<String> = image
@@ -233,11 +238,21 @@ impl Args {
                             .map(move |name| vec![name.to_string(), platforms.join(", "), size.clone()])
                     }),
                 );
+                if !inventory.charts.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&ui::table(
+                        &["chart", "version", "size", "source"],
+                        inventory.charts.iter().map(|chart| {
+                            let size = ui::size(chart.archive_size);
+                            vec![chart.name.clone(), chart.version.clone(), size, chart.source.clone()]
+                        }),
+                    ));
+                }
                 text.push_str(&format!(
                     "\n{} would be {} with {}, each blob once\n",
                     target.display(),
                     ui::size(planned.layout.total()),
-                    ui::count(lock.images.len(), "image")
+                    counted(lock)
                 ));
                 text
             })
@@ -249,7 +264,7 @@ impl Args {
         let pulled = fetch::pull(planned, target).await?;
         let report = json!({
             "archive": pulled.finished.path.display().to_string(), "bytes": pulled.finished.bytes, "digest": pulled.finished.bundle,
-            "bundle": lock.name, "version": lock.version, "sequence": lock.sequence, "images": lock.images.len(), "signed": !self.keys.is_empty(),
+            "bundle": lock.name, "version": lock.version, "sequence": lock.sequence, "images": lock.images.len(), "charts": lock.charts.len(), "signed": !self.keys.is_empty(),
             "pulledBytes": pulled.copied.moved_bytes, "keptBytes": pulled.copied.kept_bytes,
         });
         Ui { format: self.format() }
@@ -259,11 +274,17 @@ impl Args {
                     "{}: {}, {}, {signed}\nbundle.json {}\n",
                     pulled.finished.path.display(),
                     ui::size(pulled.finished.bytes),
-                    ui::count(lock.images.len(), "image"),
+                    counted(lock),
                     pulled.finished.bundle,
                 )
             })
             .map_err(OutputError)?;
         Ok(())
     }
+}
+
+/// Says how many images there are, and how many charts if there are any.
+fn counted(lock: &Lock) -> String {
+    let images = ui::count(lock.images.len(), "image");
+    if lock.charts.is_empty() { images } else { format!("{images} and {}", ui::count(lock.charts.len(), "chart")) }
 }

@@ -14,12 +14,12 @@ use super::{
     ui::Ui,
 };
 use crate::{
-    archive::{Archive, Attachment, Entry, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Time},
-    discover::Finding,
+    archive::{Archive, Attachment, Chart, Entry, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Time},
+    discover::{Finding, Step},
     oci::{Digest, MediaType, Platform, Reference},
 };
 
-/// Show what is in an archive: images, files, sizes, and why each is there.
+/// Show what is in an archive: images, charts, files, sizes, and why each is there.
 ///
 /// Reads kilobytes, however large the archive is. Without --key nothing says who made it; with it, the signatures are
 /// checked first. `bundle verify` checks every byte.
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// The archive.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Add the reasons for every image, down to the line that names it.
+    /// Add the reasons for every image and chart, down to the line that names it.
     #[arg(long)]
     why: bool,
     /// Print only the names of the images, one per line, for scripts.
@@ -63,6 +63,7 @@ struct Contents<'a> {
     lock: Option<Digest>,
     totals: Totals,
     images: Vec<ImageRow<'a>>,
+    charts: &'a [Chart],
     files: &'a [FileEntry],
     entries: &'a [Entry],
 }
@@ -71,11 +72,14 @@ struct Contents<'a> {
 #[serde(rename_all = "camelCase")]
 struct Totals {
     images: usize,
+    charts: usize,
     files: usize,
     /// What the images need, each byte once.
     image_bytes: u64,
     /// What several images need, each byte once.
     shared_bytes: u64,
+    /// What the charts need, each byte once.
+    chart_bytes: u64,
     file_bytes: u64,
 }
 
@@ -136,6 +140,7 @@ fn contents(archive: &Archive, signers: Signers) -> Contents<'_> {
         lock: inventory.lock,
         totals,
         images,
+        charts: &inventory.charts,
         files: &inventory.files,
         entries: &inventory.entries,
     }
@@ -148,6 +153,7 @@ fn sizes(inventory: &Inventory) -> (Vec<ImageRow<'_>>, Totals) {
     let originals: Vec<Digest> = inventory.images.iter().map(|image| inventory.namesake(image).digest).collect();
     let mut totals = Totals {
         images: inventory.images.iter().filter(|image| image.derived_from.is_none()).count(),
+        charts: inventory.charts.len(),
         files: inventory.files.len(),
         ..Totals::default()
     };
@@ -158,6 +164,9 @@ fn sizes(inventory: &Inventory) -> (Vec<ImageRow<'_>>, Totals) {
         if !users.is_empty() {
             totals.image_bytes += entry.size;
             totals.shared_bytes += shared;
+        }
+        if !entry.charts.is_empty() {
+            totals.chart_bytes += entry.size;
         }
         for at in &entry.images {
             if let Some(row) = rows.get_mut(*at as usize) {
@@ -213,6 +222,15 @@ fn text(contents: &Contents<'_>, why: bool) -> String {
             text.push_str(&reasons(image));
         }
     }
+    if !contents.charts.is_empty() {
+        text.push('\n');
+        text.push_str(&charts(contents.charts));
+    }
+    if why {
+        for chart in contents.charts {
+            text.push_str(&listed(&format!("chart {} {}", chart.name, chart.version), ways(&chart.because)));
+        }
+    }
     if !contents.files.is_empty() {
         text.push('\n');
         let rows = contents
@@ -222,12 +240,15 @@ fn text(contents: &Contents<'_>, why: bool) -> String {
         text.push_str(&ui::table(&["file", "what", "size", "digest"], rows));
     }
     text.push('\n');
-    let Totals { images, files, image_bytes, shared_bytes, file_bytes } = contents.totals;
+    let Totals { images, charts, files, image_bytes, shared_bytes, chart_bytes, file_bytes } = contents.totals;
     let shared = match shared_bytes {
         0 => String::new(),
         shared => format!(", {} of them shared and counted once", ui::size(shared)),
     };
     text.push_str(&format!("{}: {}{shared}\n", ui::count(images, "image"), ui::size(image_bytes)));
+    if charts > 0 {
+        text.push_str(&format!("{}: {}\n", ui::count(charts, "chart"), ui::size(chart_bytes)));
+    }
     if files > 0 {
         text.push_str(&format!("{}: {}\n", ui::count(files, "file"), ui::size(file_bytes)));
     }
@@ -261,11 +282,45 @@ fn image_rows(image: &ImageRow<'_>) -> Vec<Vec<String>> {
 
 fn reasons(image: &ImageRow<'_>) -> String {
     let name = image.references.first().map(ToString::to_string).unwrap_or_default();
-    let mut text = format!("\n{}\n", ui::clean(&name));
-    for finding in findings(image.because) {
-        text.push_str(&format!("  {}\n", ui::clean(&finding)));
+    listed(&name, findings(image.because))
+}
+
+fn listed(name: &str, reasons: Vec<String>) -> String {
+    let mut text = format!("\n{}\n", ui::clean(name));
+    for reason in reasons {
+        text.push_str(&format!("  {}\n", ui::clean(&reason)));
     }
     text
+}
+
+/// One row for each chart, and one for each chart that was put into it.
+fn charts(charts: &[Chart]) -> String {
+    let rows = charts.iter().flat_map(|chart| {
+        let app = chart.app_version.clone().unwrap_or_default();
+        let why = ways(&chart.because).len().to_string();
+        let size = ui::size(chart.archive_size);
+        let (name, version, digest) = (chart.name.clone(), chart.version.clone(), chart.digest.short());
+        let own = vec![name, version, app, size, digest, why, chart.source.clone()];
+        let vendored = chart.vendored.iter().map(|one| {
+            let (path, digest) = (format!("{} (vendored)", one.path), one.archive.short());
+            vec![path, one.version.clone(), String::new(), String::new(), digest, String::new(), one.source.clone()]
+        });
+        std::iter::once(own).chain(vendored).collect::<Vec<_>>()
+    });
+    ui::table(&["chart", "version", "app", "size", "digest", "why", "source"], rows)
+}
+
+/// Returns the ways from the spec to a chart in one line each; what is none of today's form is shown as it stands.
+fn ways(because: &Value) -> Vec<String> {
+    let one = |value: &Value| match serde_json::from_value::<Vec<Step>>(value.clone()) {
+        Ok(steps) => steps.iter().map(Step::to_string).collect::<Vec<_>>().join(" → "),
+        Err(_) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
+    match because {
+        Value::Array(values) => values.iter().map(one).collect(),
+        Value::Null => Vec::new(),
+        other => vec![one(other)],
+    }
 }
 
 /// Returns the reasons in one line each; what is none of today's form is shown as it stands.

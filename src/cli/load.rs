@@ -128,7 +128,7 @@ impl Args {
             "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
         Ui { format: self.output.format }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["image", "digest"],
                     loaded.images.iter().map(|image| {
                         let tags: Vec<&str> = image.tags.iter().map(crate::oci::Tag::as_str).collect();
@@ -136,6 +136,15 @@ impl Args {
                         vec![format!("{}{tags}", image.target), image.digest.short()]
                     }),
                 );
+                if !loaded.charts.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&ui::table(
+                        &["chart", "version", "digest"],
+                        loaded.charts.iter().map(|chart| {
+                            vec![format!("oci://{}", chart.target), chart.version.clone(), chart.digest.short()]
+                        }),
+                    ));
+                }
                 for set in &planned.files {
                     text.push_str(&format!(
                         "{}/{}:{}  {}\n",
@@ -166,11 +175,11 @@ impl Args {
             verdict.iter().flat_map(|verdict| verdict.signers()).map(|key| key.fingerprint()).collect();
         let report = json!({
             "dryRun": true, "bundle": inventory.name, "version": inventory.version, "sequence": inventory.sequence, "signers": signers,
-            "target": planned.target.to_string(), "layout": planned.layout.to_string(), "images": planned.images, "files": planned.files,
+            "target": planned.target.to_string(), "layout": planned.layout.to_string(), "images": planned.images, "charts": planned.charts, "files": planned.files,
         });
         Ui { format: self.output.format }
             .print(&report, || {
-                let mut text = ui::table(
+                let mut text = ui::table_of_any(
                     &["source", "becomes", "size", "note"],
                     planned.images.iter().flat_map(|image| {
                         let note = if image.sparse { "some platforms only" } else { "" };
@@ -190,6 +199,16 @@ impl Args {
                             .map(move |(source, target)| vec![source, target, ui::size(image.size), note.to_owned()])
                     }),
                 );
+                if !planned.charts.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&ui::table(
+                        &["chart", "version", "becomes", "size"],
+                        planned.charts.iter().map(|chart| {
+                            let target = format!("oci://{}/{}:{}", planned.target.host, chart.repository, chart.tag);
+                            vec![chart.name.clone(), chart.version.clone(), target, ui::size(chart.size)]
+                        }),
+                    ));
+                }
                 for set in &planned.files {
                     text.push_str(&format!(
                         "files {}: {}, {} -> {}/{}:{}\n",

@@ -18,7 +18,7 @@ use super::{
     ui::{Format, Ui},
 };
 use crate::{
-    archive::Archive,
+    archive::{Archive, CHARTS},
     error::Diagnostic,
     event::Event,
     files,
@@ -33,7 +33,8 @@ const MAX_PEM: u64 = 1 << 20;
 /// Serve a registry: read-only, straight from an archive, or a writable one over a folder.
 ///
 /// With FILE, images have the names that loading would give them (docker.io/library/nginx:1.27), and node runtimes can
-/// use the registry as a mirror; the signatures of the trusted keys are beside the images. With --data DIR, the registry
+/// use the registry as a mirror; the signatures of the trusted keys are beside the images. Charts are offered twice: to
+/// `helm pull oci://HOST/charts/NAME`, and as a Helm repository to `helm repo add NAME http://HOST`. With --data DIR, the registry
 /// starts empty and takes what is pushed. Runs until Ctrl-C or SIGTERM.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -91,6 +92,9 @@ struct Started {
     #[serde(flatten)]
     signers: Option<Signers>,
     repositories: Vec<String>,
+    /// The charts of the Helm repository, as `NAME VERSION`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    charts: Vec<String>,
 }
 
 impl Args {
@@ -102,7 +106,7 @@ impl Args {
             (Some(file), _) => self.archive(file, options, context).await?,
             (None, Some(folder)) => {
                 let running = serve::start(options, Data::open(folder, true)?).await?;
-                let started = started(&running, true, None, Vec::new());
+                let started = started(&running, true, None, Vec::new(), Vec::new());
                 let usage = data_usage(folder, &started);
                 (running, started, usage)
             }
@@ -136,8 +140,11 @@ impl Args {
         let sets = verdict.as_ref().map(|verdict| verdict.sets()).unwrap_or_default();
         let (catalogue, carried) = serve::gather(&archive, sets, &*context.observer).await?;
         let names = catalogue.names().map(str::to_owned).collect();
+        let inventory = archive.inventory();
+        let options = Options { charts_created: Some(inventory.created), ..options };
+        let charts = inventory.charts.iter().map(|chart| format!("{} {}", chart.name, chart.version)).collect();
         let running = serve::start(options, ReadOnly::new(carried, catalogue)).await?;
-        let started = started(&running, false, Some(Signers::of(verdict.as_ref())), names);
+        let started = started(&running, false, Some(Signers::of(verdict.as_ref())), names, charts);
         let usage = archive_usage(&archive, self, &started);
         Ok((running, started, usage))
     }
@@ -180,8 +187,14 @@ fn log(visit: &Visit) {
     let _ = writeln!(std::io::stderr().lock(), "{}", ui::clean(&line));
 }
 
-fn started(running: &Running, writable: bool, signers: Option<Signers>, repositories: Vec<String>) -> Started {
-    Started { url: running.local_url(), address: running.addr(), writable, signers, repositories }
+fn started(
+    running: &Running,
+    writable: bool,
+    signers: Option<Signers>,
+    repositories: Vec<String>,
+    charts: Vec<String>,
+) -> Started {
+    Started { url: running.local_url(), address: running.addr(), writable, signers, repositories, charts }
 }
 
 /// Returns the address as a client on this machine may write it.
@@ -204,7 +217,10 @@ fn archive_usage(archive: &Archive, args: &Args, started: &Started) -> String {
         "{} {}, {}, {signed}\nread-only registry at {} (Ctrl-C stops it)\n\n",
         inventory.name,
         inventory.version,
-        ui::count(count, "image"),
+        match inventory.charts.len() {
+            0 => ui::count(count, "image"),
+            charts => format!("{}, {}", ui::count(count, "image"), ui::count(charts, "chart")),
+        },
         started.url
     );
     let tagged = inventory.images.iter().flat_map(|image| &image.references).find(|reference| reference.tag.is_some());
@@ -223,6 +239,12 @@ fn archive_usage(archive: &Archive, args: &Args, started: &Started) -> String {
             examples.push(("check", check));
         }
     }
+    if let Some(chart) = inventory.charts.first() {
+        let (name, version) = (&chart.name, &chart.version);
+        let pull = format!("helm pull oci://{host}/{CHARTS}/{name} --version {version}{}", plain(" --plain-http"));
+        examples.push(("chart", pull));
+        examples.push(("charts", format!("helm repo add {} {}", inventory.name, started.url)));
+    }
     if let Some(name) = inventory.file_artifacts().keys().next() {
         examples.push((
             "files",
@@ -240,6 +262,7 @@ fn data_usage(folder: &Path, started: &Started) -> String {
     let examples = [
         ("load", format!("bundle load FILE --key KEY --to {host}")),
         ("push", format!("podman push {flag}IMAGE {host}/NAME:TAG")),
+        ("charts", format!("helm repo add NAME {}", started.url)),
     ];
     format!("writable registry at {} over {} (Ctrl-C stops it)\n\n{}", started.url, folder.display(), lines(&examples))
 }

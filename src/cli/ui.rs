@@ -78,6 +78,17 @@ pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> S
     layout(&all, usize::from(width()))
 }
 
+/// Lays out rows as [`table`] does, and nothing when there are none.
+pub fn table_of_any(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() { String::new() } else { table(headers, rows) }
+}
+
+/// Returns what stands between a table and the next one: nothing when there was none.
+pub fn between(before: &str) -> &'static str {
+    if before.is_empty() { "" } else { "\n" }
+}
+
 fn layout(rows: &[Vec<String>], width: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let mut widths = vec![0; columns];

@@ -48,6 +48,7 @@ struct Report {
     /// Whether every byte is what the inventory says.
     intact: bool,
     images: usize,
+    charts: usize,
     files: usize,
     entries: usize,
     bytes: u64,
@@ -61,7 +62,7 @@ struct Report {
 struct Damaged {
     entry: String,
     fault: String,
-    /// The images that need it.
+    /// The images and charts that need it.
     images: Vec<String>,
 }
 
@@ -108,6 +109,7 @@ fn report(archive: &Archive, signers: Signers, seconds: f64, damage: &[Damage]) 
         signers,
         intact: damage.is_empty(),
         images: inventory.images.iter().filter(|image| image.derived_from.is_none()).count(),
+        charts: inventory.charts.len(),
         files: inventory.files.len(),
         entries,
         bytes,
@@ -132,10 +134,11 @@ fn text(report: &Report) -> String {
     if let Some(expires) = report.expires {
         rows.push(["expires".to_owned(), expires.to_string()]);
     }
-    rows.push([
-        "content".to_owned(),
-        format!("{}, {}", ui::count(report.images, "image"), ui::count(report.files, "file")),
-    ]);
+    let mut content = vec![ui::count(report.images, "image"), ui::count(report.files, "file")];
+    if report.charts > 0 {
+        content.insert(1, ui::count(report.charts, "chart"));
+    }
+    rows.push(["content".to_owned(), content.join(", ")]);
     let what = if report.intact { "intact" } else { "DAMAGED" };
     let rate = format!("{}/s", ui::size(report.bytes_per_second));
     let time = ui::duration(std::time::Duration::from_secs_f64(report.seconds));

@@ -6,18 +6,20 @@ use serde::Serialize;
 
 use super::{Context, Failure, OutputError, args::Output, input, ui, ui::Ui};
 use crate::{
-    archive::Unverified,
-    discover::Finding,
+    archive::{Image, Inventory, Unverified},
+    discover::{Finding, Step},
     error::{Classify, Kind},
-    oci::Reference,
+    lock::Lock,
+    oci::{Digest, Reference},
 };
 
-/// Tell every reason why an image is there, down to file, line, object and field.
+/// Tell every reason why an image or a chart is there, down to file, line, object and field.
 ///
-/// Reads the lock beside a spec, or the control part of an archive. IMAGE is a reference or a part of one.
+/// Reads the lock beside a spec, or the control part of an archive. IMAGE is a reference, the name of a chart (with or
+/// without @VERSION), or a part of one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image, or a part of its name.
+    /// The image or chart, or a part of its name.
     image: String,
     /// A spec with its lock, or an archive.
     #[arg(value_name = "SPEC or FILE", default_value = "bundle.yaml")]
@@ -26,17 +28,64 @@ pub(crate) struct Args {
     pub output: Output,
 }
 
+/// Why one image or chart is there.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Reasons {
-    image: String,
-    digest: String,
-    because: Vec<Finding>,
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Reasons {
+    Image { image: String, digest: Digest, because: Vec<Finding> },
+    Chart { chart: String, version: String, digest: Digest, source: String, because: Vec<Vec<Step>> },
+}
+
+impl Reasons {
+    /// Tells whether this is exactly what was asked for.
+    fn is(&self, asked: &str) -> bool {
+        match self {
+            Reasons::Image { image, .. } => {
+                asked.parse::<Reference>().is_ok_and(|asked| asked.with_default_tag().to_string() == *image)
+            }
+            Reasons::Chart { chart, version, .. } => asked
+                .strip_prefix(chart.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('@') == Some(version)),
+        }
+    }
+
+    /// Tells whether its name holds what was asked for.
+    fn holds(&self, asked: &str) -> bool {
+        match self {
+            Reasons::Image { image, .. } => image.contains(asked),
+            Reasons::Chart { chart, .. } => chart.contains(asked) || self.is(asked),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Reasons::Image { image, digest, because } => {
+                let mut text = format!("{}\n  {digest}\n", ui::clean(image));
+                for reason in because {
+                    let way = ui::clean(&reason.to_string());
+                    text.push_str(&format!("  {:<8}  {way}\n", reason.confidence.to_string()));
+                    if reason.written != *image {
+                        text.push_str(&format!("            written as {}\n", ui::clean(&reason.written)));
+                    }
+                }
+                text
+            }
+            Reasons::Chart { chart, version, digest, source, because } => {
+                let mut text = ui::clean(&format!("chart {chart} {version}")) + "\n";
+                text.push_str(&format!("  {digest}\n  from      {}\n", ui::clean(source)));
+                for way in because {
+                    let way: Vec<String> = way.iter().map(Step::to_string).collect();
+                    text.push_str(&format!("  declared  {}\n", ui::clean(&way.join(" → "))));
+                }
+                text
+            }
+        }
+    }
 }
 
 /// Nothing of that name.
 #[derive(Debug, thiserror::Error)]
-#[error("{place} holds no image whose name contains {image:?}")]
+#[error("{place} holds no image and no chart whose name contains {image:?}")]
 struct Unknown {
     image: String,
     place: String,
@@ -65,57 +114,58 @@ fn is_archive(path: &Path) -> bool {
 
 impl Args {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let all: Vec<Reasons> = if is_archive(&self.place) {
-            let inventory = Unverified::open(&self.place)?.peek()?;
-            let named = |image: &crate::archive::Image, name: &Reference| {
-                let because: Vec<Finding> = serde_json::from_value(image.because.clone()).unwrap_or_default();
-                let own = because.into_iter().filter(|reason| {
-                    reason.written.parse::<Reference>().is_ok_and(|written| written.with_default_tag() == *name)
-                });
-                Reasons { image: name.to_string(), digest: image.digest.to_string(), because: own.collect() }
-            };
-            let images = inventory.images.iter().filter(|image| image.derived_from.is_none());
-            images.flat_map(|image| image.references.iter().map(move |name| named(image, name))).collect()
+        let all = if is_archive(&self.place) {
+            of_inventory(Unverified::open(&self.place)?.peek()?)
         } else {
             let input = input::read(context, &self.place)?;
-            let lock = input.lock.ok_or_else(|| NoLock(self.place.display().to_string()))?;
-            let reasons = lock.images.into_iter().map(|image| Reasons {
-                image: image.image.to_string(),
-                digest: image.digest.to_string(),
-                because: image.because,
-            });
-            reasons.collect()
+            of_lock(input.lock.ok_or_else(|| NoLock(self.place.display().to_string()))?)
         };
-        let exact =
-            self.image.parse::<Reference>().map(|image| image.with_default_tag().to_string()).unwrap_or_default();
-        let mut found: Vec<Reasons> = Vec::new();
-        let (precise, others): (Vec<Reasons>, Vec<Reasons>) = all.into_iter().partition(|one| one.image == exact);
-        found.extend(precise);
-        if found.is_empty() {
-            found.extend(others.into_iter().filter(|one| one.image.contains(&self.image)));
-        }
+        let is_exact = all.iter().any(|one| matches!(one, Reasons::Image { .. }) && one.is(&self.image));
+        // A whole reference means this image alone; the name of a chart is often a part of the names of its images.
+        let wanted = |one: &Reasons| if is_exact { one.is(&self.image) } else { one.holds(&self.image) };
+        let found: Vec<Reasons> = all.into_iter().filter(wanted).collect();
         if found.is_empty() {
             return Err(Unknown { image: self.image, place: self.place.display().to_string() }.into());
         }
         Ui { format: self.output.format }
-            .print(&found, || {
-                let mut text = String::new();
-                for image in &found {
-                    text.push_str(&format!("{}\n  {}\n", ui::clean(&image.image), image.digest));
-                    for reason in &image.because {
-                        text.push_str(&format!(
-                            "  {:<8}  {}\n",
-                            reason.confidence.to_string(),
-                            ui::clean(&reason.to_string())
-                        ));
-                        if reason.written != image.image {
-                            text.push_str(&format!("            written as {}\n", ui::clean(&reason.written)));
-                        }
-                    }
-                }
-                text
-            })
+            .print(&found, || found.iter().map(Reasons::text).collect())
             .map_err(OutputError)?;
         Ok(())
     }
+}
+
+fn of_inventory(inventory: Inventory) -> Vec<Reasons> {
+    let named = |image: &Image, name: &Reference| {
+        let because: Vec<Finding> = serde_json::from_value(image.because.clone()).unwrap_or_default();
+        let own = because.into_iter().filter(|reason| {
+            reason.written.parse::<Reference>().is_ok_and(|written| written.with_default_tag() == *name)
+        });
+        Reasons::Image { image: name.to_string(), digest: image.digest, because: own.collect() }
+    };
+    let images = inventory.images.iter().filter(|image| image.derived_from.is_none());
+    let images = images.flat_map(|image| image.references.iter().map(move |name| named(image, name)));
+    let charts = inventory.charts.iter().map(|chart| Reasons::Chart {
+        chart: chart.name.clone(),
+        version: chart.version.clone(),
+        digest: chart.digest,
+        source: chart.source.clone(),
+        because: serde_json::from_value(chart.because.clone()).unwrap_or_default(),
+    });
+    images.chain(charts).collect()
+}
+
+fn of_lock(lock: Lock) -> Vec<Reasons> {
+    let images = lock.images.into_iter().map(|image| Reasons::Image {
+        image: image.image.to_string(),
+        digest: image.digest,
+        because: image.because,
+    });
+    let charts = lock.charts.into_iter().map(|chart| Reasons::Chart {
+        chart: chart.chart,
+        version: chart.version,
+        digest: chart.digest,
+        source: chart.source,
+        because: chart.because,
+    });
+    images.chain(charts).collect()
 }

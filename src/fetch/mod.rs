@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `origin.rs` | where each digest comes from: a registry, a file, an archive on disk, memory |
 //! | `companions.rs` | signatures, attestations and other artifacts that speak of an image |
+//! | `charts.rs` | charts, compared with the lock |
 //! | `derive.rs` | an index of just the carried platforms, for registries that refuse sparse ones |
-//! | `artifact.rs` | files as OCI artifacts |
 //!
 //! # Invariants
 //! - Nothing is fetched that the lock does not pin.
@@ -20,6 +20,7 @@
 //! # Failure
 //! [`Error`] names the image. What was written stays beside the target and is continued by the same call.
 
+mod charts;
 mod companions;
 mod derive;
 mod origin;
@@ -34,16 +35,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    archive::{self, Draft, Finished, Layout, Plan, PlannedAttachment, PlannedFile, PlannedImage, Role, Time, Writer},
+    archive::{self, Draft, Finished, Layout, Plan, PlannedFile, PlannedImage, Role, Time, Writer},
     error::{Classify, Diagnostic, Kind, Side},
     event::{Event, Observer, Phase},
-    files,
+    files, helm,
     lock::{Lock, LockedImage},
     oci::{Descriptor, Digest, ManifestKind, Platform, Reference},
     registry::{self, Registries},
     store::{self, Copied, Graph, LocalError, Policy, Routes, Slots, copy, walk},
     trust::{self, SignatureSet, SigningKey},
 };
+use charts::Carried;
 use companions::Companion;
 use origin::Origin;
 
@@ -113,7 +115,21 @@ pub enum Error {
         /// What is there.
         found: Digest,
     },
-    /// The address of a file in the lock is none.
+    /// A chart is not what the lock says any more.
+    #[error("the chart {chart} is not the one that the lock pins: run `bundle resolve` and review the change")]
+    ChartChanged {
+        /// Which chart.
+        chart: String,
+    },
+    /// A chart of the lock was not given.
+    #[error(
+        "the lock holds the chart {chart}, which the spec does not ask for: run `bundle resolve` and review the change"
+    )]
+    ChartAbsent {
+        /// Which chart.
+        chart: String,
+    },
+    /// The address of a file or chart in the lock is none.
     #[error("{0:?} is no address")]
     Address(String),
     /// Several images failed.
@@ -128,7 +144,7 @@ impl Classify for Error {
             Error::Companions { cause, .. } => cause.kind(),
             Error::TooManyCompanions { .. } => Kind::Corrupt,
             Error::Local(cause) => cause.kind(),
-            Error::ArchiveChanged { .. } => Kind::Answer,
+            Error::ArchiveChanged { .. } | Error::ChartChanged { .. } | Error::ChartAbsent { .. } => Kind::Answer,
             Error::Address(_) => Kind::Usage,
             Error::Registry(cause) => cause.kind(),
             Error::Archive(cause) => cause.kind(),
@@ -188,6 +204,8 @@ pub struct Job<'a> {
     pub lock: &'a Lock,
     /// The bytes of the lock as they stand beside the spec.
     pub lock_text: Bytes,
+    /// The charts of the lock, in its order.
+    pub charts: &'a [helm::Package],
     /// The folder of the spec, to which paths in the lock are relative.
     pub folder: &'a Path,
     /// How registries are reached.
@@ -238,6 +256,7 @@ pub async fn plan(job: &Job<'_>) -> Result<Planned, Error> {
         groups.entry(image.digest).or_default().push(image);
     }
     job.observer.on(&Event::Planned { phase: Phase::Plan, items: groups.len() as u64, bytes: 0 });
+    let charts = charts::gather(job).await?;
     let results: Vec<(Reference, Result<Walked, Error>)> = stream::iter(groups.into_values())
         .map(async |images| {
             let name = images[0].image.clone();
@@ -272,7 +291,7 @@ pub async fn plan(job: &Job<'_>) -> Result<Planned, Error> {
         }
     }
     walked.sort_by(|a, b| a.references.cmp(&b.references));
-    assemble(job, walked)
+    assemble(job, walked, charts)
 }
 
 async fn walk_image(job: &Job<'_>, images: &[&LockedImage]) -> Result<Walked, Error> {
@@ -351,13 +370,18 @@ async fn single_platform(origin: &Origin, graph: &Graph, root: &Descriptor) -> R
     Ok(platform.filter(|platform| !platform.os.is_empty() && !platform.architecture.is_empty()))
 }
 
-fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
+fn assemble(job: &Job<'_>, walked: Vec<Walked>, charts: Vec<Carried<'_>>) -> Result<Planned, Error> {
     let mut router = Routes::new();
     let mut warnings = Vec::new();
     for image in &walked {
         warnings.extend(image.warnings.iter().cloned());
         let graphs = std::iter::once(&image.graph).chain(image.companions.iter().map(|companion| &companion.graph));
         router.add(image.origin.clone(), graphs.flat_map(Graph::leaves).map(|leaf| leaf.digest));
+    }
+    for chart in &charts {
+        if let Some(remote) = &chart.remote {
+            router.add(Origin::Remote(Box::new(remote.clone())), chart.leaves());
+        }
     }
     let mut images = Vec::new();
     for image in &walked {
@@ -367,16 +391,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
             graph: &image.graph,
             platform: image.platform.clone(),
             derived_from: None,
-            attachments: image
-                .companions
-                .iter()
-                .map(|companion| PlannedAttachment {
-                    subject: companion.subject,
-                    root: companion.root,
-                    graph: &companion.graph,
-                    tag: companion.tag.clone(),
-                })
-                .collect(),
+            attachments: image.companions.iter().map(charts::attachment).collect(),
             because: image.because.clone(),
         });
         if let Some(derived) = &image.derived
@@ -413,6 +428,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>) -> Result<Planned, Error> {
         platforms: job.lock.platforms.clone(),
         lock: Some(job.lock_text.clone()),
         images,
+        charts: charts.iter().map(Carried::planned).collect(),
         files: planned_files,
     })?;
     let signed = draft.inventory().signed_images();

@@ -14,12 +14,17 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::metadata::{Import, Metadata};
-use crate::oci::{Descriptor, Digest, Tag, media_type};
+use crate::{
+    oci::{Descriptor, Digest, Tag, media_type},
+    yaml,
+};
 
 /// The type of what `Chart.yaml` says (Helm, "Helm OCI MediaTypes").
 pub const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 /// The type of the archive.
 pub const CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+/// The type that helm 3.0 gave to archives.
+pub const LEGACY_CONTENT: &str = "application/tar+gzip";
 /// The type of the provenance file.
 pub const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
 
@@ -90,6 +95,15 @@ pub fn tag(version: &str) -> Option<Tag> {
 }
 
 impl Metadata {
+    /// Reads the configuration of an artifact; `None` when it describes no chart that helm would accept.
+    pub fn from_json(text: &str) -> Option<Metadata> {
+        let documents = yaml::documents(text, &yaml::Options::lenient()).ok()?;
+        let mut metadata = Metadata::default();
+        metadata.read(documents.first()?).ok()?;
+        metadata.validate().ok()?;
+        Some(metadata)
+    }
+
     /// Returns what helm writes as the configuration of the artifact: the fields of `Chart.yaml` that are not empty.
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
@@ -180,6 +194,8 @@ mod tests {
         assert_eq!(view.config.unwrap().media_type.as_str(), CONFIG);
         assert_eq!(view.layers.len(), 2);
         let config: Value = serde_json::from_slice(&packed.blobs[0].1).unwrap();
+        assert_eq!(Metadata::from_json(&config.to_string()).unwrap().to_json(), config);
+        assert!(Metadata::from_json("{}").is_none() && Metadata::from_json("[").is_none());
         assert_eq!(config, json!({"name": "shop", "version": "1.0.0+build.1", "apiVersion": "v2"}));
     }
 }

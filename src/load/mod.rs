@@ -26,8 +26,8 @@ mod push;
 pub mod receipt;
 mod rename;
 
-pub use plan::{FileSet, ImagePlan, LoadPlan, plan};
-pub use push::{Job, Loaded, push};
+pub use plan::{ChartPlan, FileSet, ImagePlan, LoadPlan, plan};
+pub use push::{Job, Loaded, LoadedChart, push};
 pub use rename::{Layout, LayoutError, RenameError, Renamer, Target};
 
 use crate::{

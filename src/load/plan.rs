@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Error, Layout, Renamer, Target};
 use crate::{
-    archive::{Archive, FileArtifact, Image},
+    archive::{Archive, Attachment, CHARTS, Chart, FileArtifact, Image},
     oci::{Descriptor, Digest, Reference, Repository, Tag},
     store::{Graph, Policy, walk},
 };
@@ -20,6 +20,8 @@ pub struct LoadPlan {
     pub layout: Layout,
     /// The images, sorted by source name.
     pub images: Vec<ImagePlan>,
+    /// The charts, sorted by name and version.
+    pub charts: Vec<ChartPlan>,
     /// The files.
     pub files: Vec<FileSet>,
     /// Where the receipt goes.
@@ -49,7 +51,35 @@ pub struct ImagePlan {
     pub size: u64,
     /// What speaks of it: signatures and other artifacts of upstream.
     #[serde(skip)]
-    pub attachments: Vec<crate::archive::Attachment>,
+    pub attachments: Vec<Attachment>,
+}
+
+/// One chart in the target.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChartPlan {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The repository it goes to.
+    pub repository: Repository,
+    /// Its tag: the version, as helm writes it.
+    pub tag: Tag,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// Its size with everything that it needs, in bytes.
+    pub size: u64,
+    /// The same as something to push: a chart is pushed like an image.
+    #[serde(skip)]
+    pub(super) pushed: ImagePlan,
+}
+
+impl LoadPlan {
+    /// Returns everything that is pushed under a name of its own: the images, then the charts.
+    pub(super) fn named(&self) -> impl Iterator<Item = &ImagePlan> {
+        self.images.iter().chain(self.charts.iter().map(|chart| &chart.pushed))
+    }
 }
 
 /// Files that become one artifact.
@@ -89,12 +119,12 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
         // A derived index holds only what is there; any selection would ask it for more.
         let policy = if image.derived_from.is_some() { &Policy::default() } else { &selected };
         graph.merge(walk(&source, &[root], policy).await?)?;
-        let attachments: Vec<Descriptor> = image
-            .attachments
-            .iter()
-            .map(|attachment| Descriptor::new(attachment.media_type.clone(), attachment.digest, attachment.size))
-            .collect();
-        graph.merge(walk(&source, &attachments, &Policy::default()).await?)?;
+        graph.merge(walk(&source, &roots(&image.attachments), &Policy::default()).await?)?;
+    }
+    for chart in &inventory.charts {
+        let root = Descriptor::new(chart.media_type.clone(), chart.digest, chart.size);
+        graph.merge(walk(&source, &[root], &Policy::default()).await?)?;
+        graph.merge(walk(&source, &roots(&chart.attachments), &Policy::default()).await?)?;
     }
     let mut images = Vec::new();
     for image in inventory.images.iter().filter(|image| image.derived_from.is_none()) {
@@ -103,9 +133,8 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
             let repository = renamer.image(&reference.host, &reference.repository)?;
             places.entry((repository, name(reference))).or_default().extend(reference.tag.clone());
         }
-        let below = graph.below(&image.digest);
-        let size = below.iter().filter(|node| !node.is_foreign()).map(|node| node.descriptor.size).sum();
-        let sparse = below.iter().any(|node| node.is_sparse());
+        let size = size(&graph, &image.digest);
+        let sparse = graph.below(&image.digest).iter().any(|node| node.is_sparse());
         for ((repository, source), mut tags) in places {
             tags.sort();
             tags.dedup();
@@ -122,6 +151,10 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
         }
     }
     images.sort_by(|a, b| (&a.source, a.digest).cmp(&(&b.source, b.digest)));
+    let mut charts = Vec::with_capacity(inventory.charts.len());
+    for chart in &inventory.charts {
+        charts.extend(plan_chart(chart, &mut renamer, &graph)?);
+    }
     let mut files = Vec::new();
     for (name, artifact) in inventory.file_artifacts() {
         let repository = renamer.own(&["files", &name])?;
@@ -130,7 +163,34 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
         files.push(FileSet { name, repository, tag, digest, files: count, size, artifact });
     }
     let state = renamer.own(&["bundle-state"])?;
-    Ok(LoadPlan { target, layout, images, files, state, graph })
+    Ok(LoadPlan { target, layout, images, charts, files, state, graph })
+}
+
+fn roots(attachments: &[Attachment]) -> Vec<Descriptor> {
+    attachments.iter().map(|one| Descriptor::new(one.media_type.clone(), one.digest, one.size)).collect()
+}
+
+fn size(graph: &Graph, root: &Digest) -> u64 {
+    graph.below(root).iter().filter(|node| !node.is_foreign()).map(|node| node.descriptor.size).sum()
+}
+
+/// Plans a chart; none whose version cannot be a tag is in an archive that was admitted.
+fn plan_chart(chart: &Chart, renamer: &mut Renamer, graph: &Graph) -> Result<Option<ChartPlan>, Error> {
+    let Some(tag) = chart.tag() else { return Ok(None) };
+    let repository = renamer.own(&[CHARTS, &chart.name])?;
+    let size = size(graph, &chart.digest);
+    let pushed = ImagePlan {
+        source: format!("{CHARTS}/{}", chart.name),
+        repository: repository.clone(),
+        tags: vec![tag.clone()],
+        digest: chart.digest,
+        sparse: false,
+        derived: None,
+        size,
+        attachments: chart.attachments.clone(),
+    };
+    let (name, version, digest) = (chart.name.clone(), chart.version.clone(), chart.digest);
+    Ok(Some(ChartPlan { name, version, repository, tag, digest, size, pushed }))
 }
 
 fn name(reference: &Reference) -> String {

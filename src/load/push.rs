@@ -46,6 +46,8 @@ pub struct Job<'a> {
 pub struct Loaded {
     /// The images, as they are now in the target.
     pub images: Vec<LoadedImage>,
+    /// The charts, as they are now in the target.
+    pub charts: Vec<LoadedChart>,
     /// Blobs that were pushed.
     pub pushed_blobs: u64,
     /// Their bytes.
@@ -74,6 +76,25 @@ pub struct LoadedImage {
     /// Tags that pointed at something else before.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Digest>,
+}
+
+/// One chart as it is now in the target.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedChart {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The name it has in the target, without tag; behind `oci://` it is what helm wants to hear.
+    pub target: String,
+    /// Its tag.
+    pub tag: Tag,
+    /// What the tag points at.
+    pub digest: Digest,
+    /// What the tag pointed at before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Digest>,
 }
 
 /// Blobs of this size and above are looked for even in a repository without tags: an interrupted load may have brought
@@ -156,7 +177,7 @@ impl Source for Mixed<'_> {
     }
 }
 
-/// What an image becomes in the target.
+/// What an image or a chart becomes in the target.
 struct Outcome<'a> {
     image: &'a ImagePlan,
     /// What its tags will point at.
@@ -180,9 +201,20 @@ pub async fn push(job: &Job<'_>) -> Result<Loaded, Error> {
         pusher.answers(&outcomes),
         pusher.tagged(&outcomes),
     )?;
-    let (images, ()) = futures_util::try_join!(pusher.tags(&outcomes, before), pusher.files())?;
+    let (mut images, ()) = futures_util::try_join!(pusher.tags(&outcomes, before), pusher.files())?;
+    let charts = images.split_off(job.plan.images.len());
+    let charts = job.plan.charts.iter().zip(charts).map(|(chart, mut loaded)| LoadedChart {
+        name: chart.name.clone(),
+        version: chart.version.clone(),
+        target: loaded.target,
+        tag: chart.tag.clone(),
+        digest: loaded.digest,
+        replaced: loaded.replaced.remove(chart.tag.as_str()),
+    });
+    let charts = charts.collect();
     Ok(Loaded {
         images,
+        charts,
         pushed_blobs: copied.moved,
         pushed_bytes: copied.moved_bytes,
         kept_blobs: copied.kept,
@@ -203,8 +235,7 @@ impl<'a> Pusher<'a> {
     async fn start(job: &'a Job<'a>) -> Result<Pusher<'a>, Error> {
         let names: BTreeSet<&Repository> = job
             .plan
-            .images
-            .iter()
+            .named()
             .map(|image| &image.repository)
             .chain(job.plan.files.iter().map(|set| &set.repository))
             .collect();
@@ -262,7 +293,7 @@ impl<'a> Pusher<'a> {
             }
             leaves.entry(blob.digest).or_insert_with(|| blob.clone());
         };
-        for image in &self.job.plan.images {
+        for image in self.job.plan.named() {
             let roots = std::iter::once(&image.digest).chain(image.attachments.iter().map(|one| &one.digest));
             for node in roots.flat_map(|root| self.job.plan.graph.below(root)) {
                 if node.manifest.is_none() && !node.is_foreign() {
@@ -286,7 +317,7 @@ impl<'a> Pusher<'a> {
     /// needed there does not depend on anything that has to be looked up first.
     async fn signature_blobs(&self) -> Result<(), Error> {
         let mut todo: BTreeMap<(&Repository, Digest), (Descriptor, Bytes)> = BTreeMap::new();
-        for image in self.job.plan.images.iter().filter(|image| self.is_fresh(&image.repository)) {
+        for image in self.job.plan.named().filter(|image| self.is_fresh(&image.repository)) {
             for node in self.job.plan.graph.below(&image.digest).into_iter().filter(|node| node.manifest.is_some()) {
                 let digest = node.descriptor.digest;
                 let sets: Vec<_> = self.job.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
@@ -322,14 +353,13 @@ impl<'a> Pusher<'a> {
 
     /// Puts every manifest by digest, children first.
     async fn manifests(&self) -> Result<Vec<Outcome<'a>>, Error> {
-        let results: Vec<Result<Outcome<'a>, (usize, Diagnostic)>> =
-            stream::iter(self.job.plan.images.iter().enumerate())
-                .map(async |(at, image)| {
-                    self.image_manifests(image).await.map(|outcome| outcome.map_err(|refused| (at, refused)))
-                })
-                .buffered(self.job.slots.total())
-                .try_collect()
-                .await?;
+        let results: Vec<Result<Outcome<'a>, (usize, Diagnostic)>> = stream::iter(self.job.plan.named().enumerate())
+            .map(async |(at, image)| {
+                self.image_manifests(image).await.map(|outcome| outcome.map_err(|refused| (at, refused)))
+            })
+            .buffered(self.job.slots.total())
+            .try_collect()
+            .await?;
         let mut outcomes = Vec::with_capacity(results.len());
         let mut refused = Vec::new();
         for result in results {

@@ -60,6 +60,9 @@ pub struct Receipt {
     pub rollback_reason: Option<String>,
     /// The images as they are now.
     pub images: Vec<super::push::LoadedImage>,
+    /// The charts as they are now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<super::push::LoadedChart>,
 }
 
 /// What this machine remembers, by name of the bundle.
@@ -206,6 +209,7 @@ pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Re
         loaded_at: now,
         rollback_reason,
         images: loaded.images.clone(),
+        charts: loaded.charts.clone(),
     };
     push(remote, &receipt, control, previous.is_none()).await?;
     if let Some(folder) = state {

@@ -17,6 +17,7 @@ use super::{
     access::Access,
     arrival::Arrival,
     backend::{Backend, Policy},
+    charts::Charts,
     refusal::{Refusal, Trouble},
     route::{Query, Route},
     start::Options,
@@ -53,17 +54,20 @@ pub(super) struct Peer(pub(super) SocketAddr);
 pub(super) struct Registry<B> {
     pub(super) backend: B,
     pub(super) policy: Policy,
+    pub(super) charts: Charts,
     access: Access,
     watch: Option<Watch>,
     patience: Duration,
     secure: bool,
 }
 
-/// Makes the routes of a registry: everything under `/v2`. Others may be merged with it.
+/// Makes the routes of a registry: everything under `/v2`, and the charts that it holds as a Helm repository: `/index.yaml`,
+/// `/charts/FILE`, and the same under a prefix. Others may be merged with it.
 pub fn router<B: Backend>(options: &Options, backend: B) -> Router {
     let registry = Arc::new(Registry {
         backend,
         policy: options.policy,
+        charts: Charts::new(options.charts_created),
         access: options.access.clone(),
         watch: options.watch.clone(),
         patience: options.limits.silence,
@@ -73,6 +77,8 @@ pub fn router<B: Backend>(options: &Options, backend: B) -> Router {
         .route("/v2", any(answer::<B>))
         .route("/v2/", any(answer::<B>))
         .route("/v2/{*path}", any(answer::<B>))
+        // A Helm repository has any number of components in front.
+        .fallback(any(answer::<B>))
         .with_state(registry)
 }
 
@@ -82,7 +88,9 @@ async fn answer<B: Backend>(State(registry): State<Arc<Registry<B>>>, request: R
         Ok(response) => response,
         Err(refusal) => registry.refuse(refusal),
     };
-    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if parts.uri.path().starts_with("/v2") {
+        response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    }
     if let Some(watch) = &registry.watch {
         watch(&Visit {
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
@@ -148,6 +156,8 @@ impl<B: Backend> Registry<B> {
             ("GET" | "HEAD", Route::Referrers(name, subject)) => {
                 self.referrers(&name, &locate(name.clone()), subject, &asked).await
             }
+            ("GET" | "HEAD", Route::ChartIndex(prefix)) => self.chart_index(&prefix, &asked).await,
+            ("GET" | "HEAD", Route::ChartFile(prefix, file)) => self.chart_file(&prefix, &file, &asked).await,
             ("PUT", Route::Manifest(name, which)) => self.put_manifest(&name, which, &asked, body).await,
             ("DELETE", Route::Manifest(name, which)) => self.delete_manifest(&name, &which).await,
             ("DELETE", Route::Blob(name, digest)) => self.delete_blob(&name, digest).await,

@@ -1,4 +1,4 @@
-//! What a read-only registry over an archive shows: its images under the names that loading gives them, what upstream
+//! What a read-only registry over an archive shows: its charts, its images under the names that loading gives them, what upstream
 //! attached to them, what the trusted keys signed about them, and its files.
 //!
 //! # Invariants
@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::{
-    archive::{self, Archive, ArchiveSource, Image},
+    archive::{self, Archive, ArchiveSource, Attachment, CHARTS, Chart, Image},
     error::{Classify, Diagnostic, Kind, Side},
     event::{Event, Observer},
-    oci::{Descriptor, Digest, Manifest, ManifestError, Reference, Repository, Tag},
+    oci::{Descriptor, Digest, Host, Manifest, ManifestError, Repository, Tag},
     store::{self, Memory, Reader, Source},
     trust::{self, SignatureSet, SignedImage, SimpleSignature, bundle_referrer, signature_manifest, signature_tag},
 };
 
-use super::catalogue::{Catalogue, Shown};
+use super::catalogue::{Catalogue, Shown, mirror_name};
 
 /// Says why an archive cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -92,15 +92,28 @@ pub async fn gather(
     let inventory = archive.inventory();
     let mut counter = Counter { archive, signatures, observer, made: Memory::new(), shown: Vec::new() };
     // Derived indexes are for registries that refuse a sparse one; this one does not.
-    let upstream = |(image, _): &(&Image, SignedImage)| image.derived_from.is_none();
-    for (image, signed) in inventory.images.iter().zip(inventory.signed_images()).filter(upstream) {
-        counter.image(image, &signed)?;
+    let upstream = |(image, _): &(&Image, &SignedImage)| image.derived_from.is_none();
+    let signed = inventory.signed_images();
+    let (of_images, of_charts) = signed.split_at(inventory.images.len().min(signed.len()));
+    for (image, signed) in inventory.images.iter().zip(of_images).filter(upstream) {
+        counter.image(image, signed)?;
+    }
+    for (chart, signed) in inventory.charts.iter().zip(of_charts) {
+        counter.chart(chart, signed)?;
     }
     counter.files();
     let Counter { made, shown, .. } = counter;
     let carried = Carried { made, archive: archive.source() };
     let catalogue = Catalogue::gather(&carried, shown).await?;
     Ok((catalogue, carried))
+}
+
+/// Where something is shown.
+#[derive(PartialEq)]
+struct Place {
+    name: Repository,
+    /// The registry and the repository that it comes from.
+    origin: Option<(Host, Repository)>,
 }
 
 /// Collects what is shown.
@@ -117,12 +130,8 @@ impl Counter<'_> {
         self.observer.on(&Event::Noted(Diagnostic::warning(code, message)));
     }
 
-    fn show(&mut self, place: &Reference, tag: Option<Tag>, root: Descriptor) {
-        let reference = Reference { tag, digest: None, ..place.clone() };
-        match Shown::under_host(&reference, root) {
-            Some(shown) => self.shown.push(shown),
-            None => self.note("no-name", format!("{place} has no name that a registry accepts; it is not served")),
-        }
+    fn show(&mut self, place: &Place, tag: Option<Tag>, root: Descriptor) {
+        self.shown.push(Shown { name: place.name.clone(), origin: place.origin.clone(), tag, root });
     }
 
     fn keep(&self, content: impl IntoIterator<Item = (Descriptor, Bytes)>) {
@@ -133,23 +142,49 @@ impl Counter<'_> {
 
     fn image(&mut self, image: &Image, signed: &SignedImage) -> Result<(), CarriedError> {
         let root = Descriptor::new(image.media_type.clone(), image.digest, image.size);
-        let mut seen = BTreeSet::new();
-        let mut places: Vec<&Reference> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         for reference in &image.references {
-            self.show(reference, reference.tag.clone(), root.clone());
-            if seen.insert(reference.name()) {
-                places.push(reference);
+            let Some(name) = mirror_name(&reference.host, &reference.repository) else {
+                self.note("no-name", format!("{reference} has no name that a registry accepts; it is not served"));
+                continue;
+            };
+            let place = Place { name, origin: Some((reference.host.clone(), reference.repository.clone())) };
+            self.show(&place, reference.tag.clone(), root.clone());
+            if !places.contains(&place) {
+                places.push(place);
             }
         }
+        self.what_speaks_of_it(&image.attachments, signed, &places)
+    }
+
+    fn chart(&mut self, chart: &Chart, signed: &SignedImage) -> Result<(), CarriedError> {
+        let name = format!("{CHARTS}/{}", chart.name);
+        let (Ok(name), Some(tag)) = (name.parse(), chart.tag()) else {
+            // An archive that was admitted holds no such chart.
+            self.note("no-name", format!("{name} has no name that a registry accepts; it is not served"));
+            return Ok(());
+        };
+        let place = Place { name, origin: None };
+        self.show(&place, Some(tag), Descriptor::new(chart.media_type.clone(), chart.digest, chart.size));
+        self.what_speaks_of_it(&chart.attachments, signed, &[place])
+    }
+
+    /// Shows our signatures, and what upstream attached.
+    fn what_speaks_of_it(
+        &mut self,
+        attachments: &[Attachment],
+        signed: &SignedImage,
+        places: &[Place],
+    ) -> Result<(), CarriedError> {
         let mut extended = BTreeSet::new();
         for digest in &signed.digests {
-            if let Some(upstream) = self.signatures_of(image, *digest, &places)? {
+            if let Some(upstream) = self.signatures_of(attachments, *digest, places)? {
                 extended.insert(upstream);
             }
         }
-        for attachment in image.attachments.iter().filter(|attachment| !extended.contains(&attachment.digest)) {
+        for attachment in attachments.iter().filter(|attachment| !extended.contains(&attachment.digest)) {
             let root = Descriptor::new(attachment.media_type.clone(), attachment.digest, attachment.size);
-            for place in &places {
+            for place in places {
                 self.show(place, attachment.tag.clone(), root.clone());
             }
         }
@@ -160,9 +195,9 @@ impl Counter<'_> {
     /// signature manifest when it was extended.
     fn signatures_of(
         &mut self,
-        image: &Image,
+        attachments: &[Attachment],
         digest: Digest,
-        places: &[&Reference],
+        places: &[Place],
     ) -> Result<Option<Digest>, CarriedError> {
         let ours: Vec<_> = self.signatures.iter().filter_map(|set| set.of_image(&digest)).collect();
         if ours.is_empty() {
@@ -171,7 +206,7 @@ impl Counter<'_> {
         let simple: Vec<SimpleSignature> = ours.iter().flat_map(|one| one.simple.iter().cloned()).collect();
         let mut extended = None;
         if let (false, Ok(tag)) = (simple.is_empty(), signature_tag(&digest).parse::<Tag>()) {
-            let upstream = image.attachments.iter().find(|one| one.tag.as_ref() == Some(&tag)).map(|one| one.digest);
+            let upstream = attachments.iter().find(|one| one.tag.as_ref() == Some(&tag)).map(|one| one.digest);
             let existing = upstream.map(|upstream| self.manifest(&upstream)).transpose()?;
             let merged = signature_manifest(existing.as_deref(), &simple)?;
             extended = upstream;

@@ -1,4 +1,5 @@
-//! A registry over HTTP: the OCI distribution API (specification 1.1) over whatever holds content.
+//! A registry over HTTP: the OCI distribution API (specification 1.1) over whatever holds content; and the charts in it as a
+//! Helm repository.
 //!
 //! ```text
 //!  archive, layout, memory ── Source + Catalogue ──→ ReadOnly ─┐
@@ -11,6 +12,7 @@
 //! | `start.rs` | [`start`], [`Options`], [`Running`]: sockets, TLS, limits, graceful stop |
 //! | `api.rs`, `pull.rs`, `push.rs` | requests → answers: dispatch, reading, writing |
 //! | `route.rs`, `span.rs`, `refusal.rs`, `arrival.rs` | request lines, ranges and pages, errors, bodies |
+//! | `charts.rs` | the same charts as a Helm repository over HTTP |
 //! | `access.rs` | who may use it |
 //! | `backend.rs` | [`Backend`], [`Policy`] |
 //! | `read_only.rs`, `catalogue.rs` | [`ReadOnly`], [`Catalogue`] |
@@ -31,6 +33,7 @@ mod api;
 mod arrival;
 mod backend;
 mod catalogue;
+mod charts;
 mod data;
 mod from_archive;
 mod pull;

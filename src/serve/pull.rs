@@ -178,7 +178,7 @@ fn json(value: serde_json::Value, media_type: &str) -> Response {
 }
 
 /// Tells whether the client has this content already (`If-None-Match`, RFC 9110, section 13.1.2).
-fn is_unchanged(asked: &Asked<'_>, digest: Digest) -> bool {
+pub(super) fn is_unchanged(asked: &Asked<'_>, digest: Digest) -> bool {
     asked.header(header::IF_NONE_MATCH).is_some_and(|tags| {
         tags.split(',')
             .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))

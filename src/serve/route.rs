@@ -3,7 +3,10 @@
 //! Repository names hold slashes, so paths are read from their end (distribution specification, "Endpoints"):
 //! `/v2/<name>/blobs/<digest>` is a blob whatever `<name>` looks like.
 
-use crate::oci::{Digest, Repository, Tag};
+use crate::{
+    archive::CHARTS,
+    oci::{Digest, Repository, Tag},
+};
 
 use super::refusal::Refusal;
 
@@ -40,15 +43,21 @@ pub(super) enum Route {
     Uploads(Repository),
     Upload(Repository, String),
     Referrers(Repository, Digest),
+    /// The index of the Helm repository of what lies under a prefix, which is empty or ends with a slash.
+    ChartIndex(String),
+    /// A file of this Helm repository.
+    ChartFile(String, String),
     /// No endpoint of this API.
     Nothing,
 }
 
 impl Route {
-    /// Reads the path of a request, starting with `/v2`.
+    /// Reads the path of a request: under `/v2` the distribution API, beside it the Helm repository.
     pub(super) fn parse(path: &str) -> Result<Route, Refusal> {
         let path = decode(path);
-        let Some(rest) = path.strip_prefix("/v2") else { return Ok(Route::Nothing) };
+        let Some(rest) = path.strip_prefix("/v2") else {
+            return Ok(helm_repository(&path));
+        };
         let segments: Vec<&str> = match rest.strip_prefix('/') {
             Some(rest) => rest.split('/').collect(),
             None if rest.is_empty() => return Ok(Route::Ping),
@@ -74,6 +83,17 @@ impl Route {
             }
             _ => Ok(Route::Nothing),
         }
+    }
+}
+
+/// Reads a path beside the distribution API.
+fn helm_repository(path: &str) -> Route {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let prefix = |segments: &[&str]| segments.iter().map(|segment| format!("{segment}/")).collect();
+    match segments.as_slice() {
+        [before @ .., "index.yaml"] => Route::ChartIndex(prefix(before)),
+        [before @ .., CHARTS, file] => Route::ChartFile(prefix(before), (*file).to_owned()),
+        _ => Route::Nothing,
     }
 }
 
@@ -185,6 +205,13 @@ mod tests {
             ("/v2/a/blobs/uploads/id".to_owned(), Route::Upload(repo("a"), "id".into())),
             (format!("/v2/a/referrers/{digest}"), Route::Referrers(repo("a"), digest)),
             ("/v1/x".to_owned(), Route::Nothing),
+            ("/index.yaml".to_owned(), Route::ChartIndex(String::new())),
+            ("/a/b/index.yaml".to_owned(), Route::ChartIndex("a/b/".into())),
+            ("/charts/a-1.0.0%2Bb.tgz".to_owned(), Route::ChartFile(String::new(), "a-1.0.0+b.tgz".into())),
+            ("/a/charts/b.tgz".to_owned(), Route::ChartFile("a/".into(), "b.tgz".into())),
+            ("/charts".to_owned(), Route::Nothing),
+            ("/a/charts/b/c".to_owned(), Route::Nothing),
+            ("".to_owned(), Route::Nothing),
             ("/v2x".to_owned(), Route::Nothing),
             ("/v2/tags/list".to_owned(), Route::Nothing),
             ("/v2/a".to_owned(), Route::Nothing),
@@ -225,7 +252,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn never_panics(path in "/v2/\\PC{0,60}|/v2(/(%[0-9a-f]{0,2}|[a-z.:_]{0,6}|blobs|uploads|manifests)){0,6}") {
+        fn never_panics(path in "/(v2/)?\\PC{0,60}|/charts/\\PC{0,20}|/v2(/(%[0-9a-f]{0,2}|[a-z.:_]{0,6}|blobs|uploads|manifests)){0,6}") {
             if let Ok(Route::Upload(name, _) | Route::Tags(name)) = Route::parse(&path) {
                 prop_assert!(!name.as_str().split('/').any(|part| part.starts_with(['.', '_']) || part.is_empty()));
             }

@@ -25,6 +25,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    archive::Time,
     error::{Classify, Kind},
     files::FolderError,
 };
@@ -48,6 +49,8 @@ pub struct Options {
     pub policy: Policy,
     /// What it endures.
     pub limits: Limits,
+    /// When the charts were made, for the index of the Helm repository; otherwise each says it itself.
+    pub charts_created: Option<Time>,
     /// Who is told of requests.
     pub watch: Option<Watch>,
 }
@@ -60,6 +63,7 @@ impl Default for Options {
             access: Access::Open,
             policy: Policy::default(),
             limits: Limits::default(),
+            charts_created: None,
             watch: None,
         }
     }

@@ -11,10 +11,12 @@ use std::{
 
 use airgap_bundler::{
     archive::{
-        Archive, Draft, Error, Finished, Layout, Plan, PlannedFile, PlannedImage, Role, Time, Unverified, Writer,
+        Archive, Draft, Error, Finished, Layout, Plan, PlannedAttachment, PlannedChart, PlannedFile, PlannedImage,
+        Role, Time, Unverified, Vendored, Writer,
     },
     error::{Classify, Kind, Side},
     event::{Phase, Silent},
+    helm::{Package, metadata::Metadata},
     oci::{Descriptor, Digest, Platform, media_type},
     store::{self, Graph, Memory, Policy, Reader, Slots, Source, copy, walk},
 };
@@ -83,12 +85,52 @@ impl Fixture {
         Fixture { memory, web, tool }
     }
 
+    /// As few bytes as possible, and a chart with something put into it, a provenance file and what speaks of it.
+    pub async fn layout_with_chart(&self) -> Layout {
+        let description = json!({"apiVersion": "v2", "name": "shop", "version": "1.0.0+b", "appVersion": "2"});
+        let metadata = Metadata::from_json(&description.to_string()).unwrap();
+        // Nobody unpacks it here, and what a compressor writes may change with its version.
+        let package = Package::new(metadata, Bytes::from_static(b"tgz"), Some(Bytes::from_static(b"prov")));
+        let (root, bytes) = &package.manifest;
+        self.memory.set(root.digest, bytes.clone());
+        let attached = image(&self.memory, &[], "attached");
+        let graph = self.graph(&[]).await;
+        let roots = [root.clone(), attached.clone()];
+        let chart_graph = walk(&self.memory, &roots, &Policy::default()).await.unwrap();
+        let attachment = |tag: Option<&str>| PlannedAttachment {
+            subject: root.digest,
+            root: attached.digest,
+            graph: &chart_graph,
+            tag: tag.map(|tag| tag.parse().unwrap()),
+        };
+        let planned = PlannedChart {
+            package: &package,
+            graph: &chart_graph,
+            source: "./charts/shop".into(),
+            vendored: vec![Vendored {
+                path: "shop/redis".into(),
+                version: "1".into(),
+                archive: Digest::sha256(b"redis"),
+                source: "oci://example.com/redis:1".into(),
+            }],
+            attachments: vec![attachment(Some("sha256-x.att")), attachment(None)],
+            because: json!([[{"entry": "charts[0]"}]]),
+        };
+        let draft = Draft::new(Plan { charts: vec![planned], ..self.plan(&graph, 0) }).unwrap();
+        let signature = signature(draft.bundle_json());
+        draft.seal(vec![("bundle.json.sigstore.json".into(), signature)]).unwrap()
+    }
+
     pub async fn graph(&self, platforms: &[&str]) -> Graph {
         let platforms: Vec<Platform> = platforms.iter().map(|platform| platform.parse().unwrap()).collect();
         walk(&self.memory, &[self.web.clone(), self.tool.clone()], &Policy { platforms }).await.unwrap()
     }
 
     pub fn draft(&self, graph: &Graph, created: u64) -> Draft {
+        Draft::new(self.plan(graph, created)).unwrap()
+    }
+
+    fn plan<'a>(&self, graph: &'a Graph, created: u64) -> Plan<'a> {
         let planned = |references: &[&str], root: &Descriptor| PlannedImage {
             references: references.iter().map(|text| text.parse().unwrap()).collect(),
             root: root.digest,
@@ -99,7 +141,7 @@ impl Fixture {
             because: json!([{"written": references[0], "at": "bundle.yaml:3"}]),
         };
         let content = Bytes::from_static(b"kind: ConfigMap\n");
-        Draft::new(Plan {
+        Plan {
             name: "demo".into(),
             version: "1.0.0".into(),
             sequence: 7,
@@ -119,8 +161,7 @@ impl Fixture {
                 because: json!(null),
             }],
             ..Plan::default()
-        })
-        .unwrap()
+        }
     }
 
     /// A draft with a file that no disk holds.
@@ -183,6 +224,13 @@ pub async fn write<S: Source>(source: &S, target: &Path, layout: Layout, slots: 
 pub async fn create(fixture: &Fixture, folder: &Path) -> PathBuf {
     let target = folder.join("demo-1.0.0.bundle.tar");
     write(&fixture.memory, &target, fixture.layout().await, &Slots::new(4)).await.unwrap();
+    target
+}
+
+/// Writes the fixture's archive with a chart into a folder.
+pub async fn create_with_chart(fixture: &Fixture, folder: &Path) -> PathBuf {
+    let target = folder.join("demo-1.0.0.bundle.tar");
+    write(&fixture.memory, &target, fixture.layout_with_chart().await, &Slots::new(4)).await.unwrap();
     target
 }
 

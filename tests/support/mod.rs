@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each capability uses its part")]
 
 pub mod certificates;
+pub mod charts;
 pub mod faults;
 pub mod faulty;
 pub mod images;
