@@ -20,6 +20,8 @@ use crate::oci::{Descriptor, Digest, Tag, media_type};
 pub const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 /// The type of the archive.
 pub const CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+/// The type that helm 3.0 gave to archives.
+pub const LEGACY_CONTENT: &str = "application/tar+gzip";
 /// The type of the provenance file.
 pub const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
 
@@ -71,6 +73,22 @@ impl Package {
             manifest: (Descriptor::of(media_type::MANIFEST, &bytes), bytes),
             blobs,
         }
+    }
+
+    /// Takes an artifact as a registry holds it: its own manifest, and every blob that the manifest names. `None` when there
+    /// is no archive among the blobs.
+    pub fn pulled(
+        metadata: Metadata,
+        manifest: (Descriptor, Bytes),
+        blobs: Vec<(Descriptor, Bytes)>,
+    ) -> Option<Package> {
+        let of = |types: &[&str]| {
+            let found = blobs.iter().find(|(descriptor, _)| types.contains(&descriptor.media_type.as_str()));
+            found.map(|(_, bytes)| bytes.clone())
+        };
+        let archive = of(&[CONTENT, LEGACY_CONTENT])?;
+        let provenance = of(&[PROVENANCE]);
+        Some(Package { metadata, archive, provenance, manifest, blobs })
     }
 
     /// Returns the digest of the artifact.
