@@ -3,6 +3,7 @@
 mod corpus;
 mod dependencies;
 mod places;
+mod program;
 mod rendering;
 mod repositories;
 

@@ -42,9 +42,9 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Returns the images that helm's rendering names in pod specs, but for those of tests.
-fn expected(facts: &Value) -> BTreeSet<String> {
-    let name = |text: &str| text.parse::<Reference>().unwrap().with_default_tag().to_string();
+/// Returns the images that helm's rendering names in pod specs, but for those of tests; none when one of them is no image.
+fn expected(facts: &Value) -> Option<BTreeSet<String>> {
+    let name = |text: &str| Some(text.parse::<Reference>().ok()?.with_default_tag().to_string());
     let uses = facts["uses"].as_array().unwrap().iter();
     uses.filter(|one| !one["hook"].to_string().contains("test"))
         .map(|one| name(one["image"].as_str().unwrap()))
@@ -80,6 +80,7 @@ fn well_known_charts_name_the_images_that_helm_shows() {
             continue;
         }
         let facts = json(&folder.join(case["images"].as_str().unwrap()));
+        let Some(images) = expected(&facts) else { continue };
         let bytes: bytes::Bytes = std::fs::read(folder.join(case["chart"].as_str().unwrap())).unwrap().into();
         let tree = unpack(Path::new(known), &bytes).unwrap();
         let metadata = Chart::load(&tree, Origin::Archive, &unpack_inner).unwrap().metadata;
@@ -104,7 +105,7 @@ fn well_known_charts_name_the_images_that_helm_shows() {
         if wanted.iter().all(|(known, _)| *known != name) {
             http.push_str(&format!("  - {{name: {name}, repo: \"{}/{entry}\", {rest}}}\n", repository.url()));
             oci.push_str(&format!("  - {{name: {name}, repo: \"oci://{}/{path}\", {rest}}}\n", registry.host()));
-            wanted.push((name, expected(&facts)));
+            wanted.push((name, images));
         }
     }
     assert!(wanted.len() >= 12, "only {} charts of the corpus can be used", wanted.len());
