@@ -160,7 +160,7 @@ impl Args {
         let source = ChartSource::Repo { url, version: self.version.clone().unwrap_or_default() };
         let credentials = Credentials::new(env::surroundings());
         let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
-        let ask = Ask { name: chart, source: &source, folder: Path::new("."), pins: &[] };
+        let ask = Ask { name: chart, source: &source, folder: Path::new("."), pins: &[], moves: &|_| true };
         let acquired = Acquirer::new(&registries).acquire(&ask).await.map_err(|errors| {
             let kind = errors.first().map_or(Kind::Internal, Classify::kind);
             let told = |error: &resolve::charts::Error| {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use airgap_bundler::{error::Kind, resolve::charts::unpack};
+use airgap_bundler::{
+    error::Kind,
+    resolve::{Update, charts::unpack},
+};
 
 use super::{Desk, images, reasons};
 use crate::support::{
@@ -83,6 +86,11 @@ fn missing_charts_are_fetched_and_put_inside() {
     repository.publish("redis", "20.3.0", &simple("redis", "20.3.0", ""));
     repository.publish("corp", "1.6.0", &simple("corp", "1.6.0", ""));
     assert_eq!(desk.gather(spec).unwrap().charts, wanted.charts);
+    desk.update(Update::Matching(vec!["shop/corp".into()]));
+    let moved = desk.gather(spec).unwrap();
+    let versions: Vec<&str> = moved.charts[0].vendored.iter().map(|one| one.version.as_str()).collect();
+    assert_eq!(versions, ["1.0.0", "1.6.0", "3.0.0", "20.2.0", "2.4.0"]);
+    desk.update(Update::Nothing);
     repository.forget("corp");
     repository.publish("corp", "1.5.0", &simple("corp", "1.5.0", "home: x\n"));
     desk.gather(spec).unwrap_err().says(

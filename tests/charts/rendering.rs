@@ -73,6 +73,21 @@ fn values_that_nobody_reads_are_told_with_their_place() {
         ]
     );
 
+    // What switches a dependency is read by helm itself.
+    let needs = "dependencies:\n- {name: sub, version: '*', alias: part, condition: part.enabled, tags: [extras]}\n";
+    desk.write("web/Chart.yaml", format!("{CHART}{needs}"))
+        .write("web/charts/sub/Chart.yaml", CHART.replace("web", "sub"))
+        .write("web/charts/sub/templates/pod.yaml", pod("sub:1"));
+    let spec = "charts:\n  - name: web\n    path: web\n    set: {part.enabled: false, tags.extras: true}\n    variants:\n    - {set: {part.enabled: true}}\n";
+    let wanted = desk.gather(spec).unwrap();
+    assert!(wanted.warnings.is_empty(), "{:?}", wanted.warnings);
+    assert_eq!(
+        reasons(&wanted, "docker.io/library/sub:1"),
+        [
+            "charts[0] → web@1.0.0 → part@1.0.0 → variants[0] → templates/pod.yaml:6 → Pod web → spec.containers[0].image"
+        ]
+    );
+
     // A value that only a variant uses is used.
     desk.write("web/templates/other.yaml", "{{ if .Values.extra }}{{ print .Values.replicas | trunc 0 }}{{ end }}");
     let spec =

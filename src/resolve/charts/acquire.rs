@@ -42,7 +42,7 @@ pub struct Acquirer {
 }
 
 /// Says which chart is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// The name of the chart in a repository over HTTP; elsewhere the address says it.
     pub name: &'a str,
@@ -52,6 +52,8 @@ pub struct Ask<'a> {
     pub folder: &'a Path,
     /// What was locked before and must not move.
     pub pins: &'a [&'a LockedChart],
+    /// Tells of a dependency that was put inside whether it may move all the same; by its path and its address.
+    pub moves: &'a (dyn Fn(&LockedDependency) -> bool + Sync),
 }
 
 /// What was locked about one chart.

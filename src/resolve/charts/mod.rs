@@ -42,7 +42,7 @@ use crate::{
     error::{Classify as _, Diagnostic, Kind},
     files,
     helm::Package,
-    lock::LockedChart,
+    lock::{LockedChart, LockedDependency},
     oci::Digest,
     spec::{self, ChartSource},
 };
@@ -78,7 +78,8 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
     // Values that cannot be read are told in the same run as a chart that cannot be had.
     let values = values::read(job.folder, &job.spec.file, entry);
     let pins = pins(job, entry);
-    let ask = Ask { name: &entry.name, source: &entry.source, folder: job.folder, pins: &pins };
+    let moves = |inside: &LockedDependency| job.update.moves_any(&[&inside.path, &inside.source]);
+    let ask = Ask { name: &entry.name, source: &entry.source, folder: job.folder, pins: &pins, moves: &moves };
     let acquired = acquirer.acquire(&ask).await.map_err(|errors| {
         errors.into_iter().map(|error| (error.kind(), diagnostic(entry, &error))).collect::<Failures>()
     });

@@ -86,15 +86,36 @@ pub(super) fn render(
     if !failures.is_empty() {
         return Err(failures);
     }
+    let mut switches = BTreeSet::new();
+    collect_switches(chart, "", &mut switches);
     // A value that one rendering ignores and another one reads is no mistake.
     for ((at, path), (count, renderings)) in unused {
-        if count >= renderings {
+        if count >= renderings && !switches.contains(&path) {
             let text = format!("{}: no template of {} reads the value {path}", entry.entry.label, chart.name());
             let at = at.unwrap_or_else(|| entry.entry.at.clone());
             found.warnings.push(Diagnostic::warning("unused-value", text).at(at));
         }
     }
     Ok(found)
+}
+
+/// Collects the values that switch dependencies on and off: no template reads those, and yet they matter.
+fn collect_switches(chart: &Chart, prefix: &str, found: &mut BTreeSet<String>) {
+    for wanted in &chart.metadata.dependencies {
+        found.extend(wanted.condition.split(',').map(|path| format!("{prefix}{}", path.trim())));
+        found.extend(wanted.tags.iter().map(|tag| format!("tags.{tag}")));
+    }
+    for inner in &chart.dependencies {
+        let mut named = false;
+        for wanted in chart.metadata.dependencies.iter().filter(|wanted| wanted.name == inner.name()) {
+            let name = if wanted.alias.is_empty() { &wanted.name } else { &wanted.alias };
+            collect_switches(inner, &format!("{prefix}{name}."), found);
+            named = true;
+        }
+        if !named {
+            collect_switches(inner, &format!("{prefix}{}.", inner.name()), found);
+        }
+    }
 }
 
 struct Collector<'a> {

@@ -45,7 +45,7 @@ pub struct Acquired {
 
 /// What the dependencies of one chart share.
 struct Tour<'a> {
-    root: String,
+    moves: &'a (dyn Fn(&LockedDependency) -> bool + Sync),
     locked: Vec<&'a [LockedDependency]>,
     fetched: AtomicUsize,
 }
@@ -67,7 +67,7 @@ impl Acquirer {
     pub async fn acquire(&self, ask: &Ask<'_>) -> Result<Acquired, Vec<Error>> {
         let fetched = self.fetch(ask).await.map_err(|error| vec![error])?;
         let tour = Tour {
-            root: String::new(),
+            moves: ask.moves,
             locked: ask.pins.iter().map(|chart| chart.vendored.as_slice()).collect(),
             fetched: AtomicUsize::new(0),
         };
@@ -174,12 +174,14 @@ impl Acquirer {
         let exact = locked.iter().find(|entry| entry.name == wanted.name && fits(&wanted.version, &entry.version));
         let range = exact.map_or(wanted.version.as_str(), |entry| entry.version.as_str());
         let path = format!("{}/{}", way.path, wanted.name);
-        let root = way.path.split('/').next().unwrap_or(&tour.root);
+        let root = way.path.split('/').next().unwrap_or_default();
         let pins: Vec<Pin> = tour
             .locked
             .iter()
             .flat_map(|all| {
-                all.iter().filter(|entry| entry.path == path).map(|entry| Pin::of_dependency(root, entry, all))
+                all.iter()
+                    .filter(|entry| entry.path == path && !(tour.moves)(entry))
+                    .map(|entry| Pin::of_dependency(root, entry, all))
             })
             .collect();
         let fetched = self.dependency(chart, home, wanted, range, &pins).await.map_err(|error| vec![inside(error)])?;
