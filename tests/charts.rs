@@ -13,7 +13,7 @@ use airgap_bundler::{
     error::{Classify, Kind},
     event::Silent,
     lock::Lock,
-    net::{Environment, HostSettings, Settings},
+    net::{Environment, HostSettings, Pem, Settings},
     registry::{Credentials, Registries},
     resolve::{self, Job, Update, Wanted},
     spec::Spec,
@@ -78,6 +78,7 @@ impl Desk {
         for registry in &spec.registries {
             let host: &mut HostSettings = settings.hosts.entry(registry.host.clone()).or_default();
             host.plain_http = registry.plain_http.then_some(true);
+            host.ca = registry.ca.iter().map(|path| Pem::File(self.place.path().join(path))).collect();
             host.mirror = registry.mirror.as_ref().map(|mirror| match &mirror.prefix {
                 Some(prefix) => format!("{}/{prefix}", mirror.host),
                 None => mirror.host.to_string(),

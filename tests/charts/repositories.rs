@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{Desk, images, reasons};
 use crate::support::{
+    certificates::Certificates,
     registry::basic,
     repository::{Repository, archive, pod, simple},
 };
@@ -224,6 +225,23 @@ fn mirrors_stand_in_and_the_lock_keeps_the_public_address() {
     assert_eq!(wanted.charts[0].source, "https://charts.jetstack.io/charts/cert-manager-v1.18.2.tgz");
     assert_eq!(wanted.charts[0].version, "v1.18.2");
     assert!(mirror.asked().iter().all(|asked| asked.authorization.is_none()));
+}
+
+#[test]
+fn authorities_of_the_spec_and_of_helm_are_trusted_for_their_host() {
+    let certificates = Certificates::new();
+    let repository = Repository::secure(&certificates);
+    repository.publish("web", "1.0.0", &simple("web", "1.0.0", ""));
+    let spec = entry(&repository, "web", "*");
+    let desk = Desk::new();
+    desk.write("root.pem", &certificates.root);
+    desk.gather(&spec).unwrap_err().says(Kind::Untrusted, 1, &["certificate"]);
+    let own = format!("registries:\n  \"{}\": {{ca: root.pem}}\n{spec}", repository.host());
+    assert_eq!(desk.gather(&own).unwrap().charts.len(), 1);
+    let ca = desk.path().join("root.pem");
+    let known = format!("repositories:\n- {{name: corp, url: \"{}\", caFile: {ca:?}}}\n", repository.url());
+    desk.write(".config/helm/repositories.yaml", known);
+    assert_eq!(desk.gather(&spec).unwrap().charts.len(), 1);
 }
 
 #[test]

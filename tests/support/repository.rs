@@ -21,7 +21,10 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::registry::{basic, wait_for};
+use super::{
+    certificates::Certificates,
+    registry::{basic, wait_for},
+};
 
 /// Tells of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +50,33 @@ struct State {
 /// Is a repository on a port of its own; dropping it stops it.
 pub struct Repository {
     running: Running,
+    secure: bool,
     state: Arc<Mutex<State>>,
     index: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Repository {
     pub fn start() -> Repository {
+        Repository::with(None)
+    }
+
+    /// Starts one that speaks TLS.
+    pub fn secure(certificates: &Certificates) -> Repository {
+        Repository::with(Some(serve::Tls {
+            certificates: certificates.server.clone().into_bytes(),
+            key: certificates.server_key.clone().into_bytes(),
+            client_roots: None,
+        }))
+    }
+
+    fn with(tls: Option<serve::Tls>) -> Repository {
         let state: Arc<Mutex<State>> = Arc::default();
         let shared = Arc::clone(&state);
         let router = Router::new().fallback(any(move |request: Request| answer(request, Arc::clone(&shared))));
-        let running = wait_for(async move { serve::listen(&Options::default(), router).await }).unwrap();
-        Repository { running, state, index: Mutex::default() }
+        let secure = tls.is_some();
+        let options = Options { tls, ..Options::default() };
+        let running = wait_for(async move { serve::listen(&options, router).await }).unwrap();
+        Repository { running, secure, state, index: Mutex::default() }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -70,7 +89,7 @@ impl Repository {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr())
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.addr())
     }
 
     /// Asks everybody for this login.
