@@ -10,7 +10,7 @@ use airgap_bundler::{
 use super::{Desk, images, reasons};
 use crate::support::{
     registry::Registry,
-    repository::{Repository, pod, simple},
+    repository::{Repository, archive, pod, simple},
 };
 
 fn needs(name: &str, version: &str, repository: &str) -> String {
@@ -183,5 +183,53 @@ fn what_cannot_be_had_is_told_with_the_way_to_it() {
             "app needs file://../lib, and it does not come from a folder",
             "b-1.0.0.tgz → ",
         ],
+    );
+}
+
+#[test]
+fn endless_needs_end() {
+    let repository = Repository::start();
+    for level in 0..20 {
+        let more = needs(&format!("c{}", level + 1), "1.x", &repository.url());
+        repository.publish(&format!("c{level}"), "1.0.0", &simple(&format!("c{level}"), "1.0.0", &more));
+    }
+    let many: String = (0..201)
+        .map(|at| format!("- {{name: leaf, alias: l{at}, version: 1.0.{at}, repository: \"{}\"}}\n", repository.url()))
+        .collect();
+    for at in 0..201 {
+        repository.publish("leaf", &format!("1.0.{at}"), &simple("leaf", &format!("1.0.{at}"), ""));
+    }
+    repository.publish("many", "1.0.0", &simple("many", "1.0.0", &format!("dependencies:\n{many}")));
+    let entries: String = ["c0", "many"]
+        .iter()
+        .map(|name| format!("  - {{name: {name}, repo: \"{}\", version: 1.x}}\n", repository.url()))
+        .collect();
+    Desk::new().gather(&format!("charts:\n{entries}")).unwrap_err().says(
+        Kind::Usage,
+        2,
+        &["more than 16 levels of dependencies", "more than 200 dependencies"],
+    );
+}
+
+#[test]
+fn archives_that_are_too_large_or_lead_out_are_refused() {
+    let repository = Repository::start();
+    let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let large = "x".repeat((5 << 20) + 1);
+    let packed = archive("large", &[("Chart.yaml", &chart("large")), ("big.txt", &large)]);
+    repository.publish("large", "1.0.0", &packed);
+    // The name of a chart becomes a part of a path.
+    repository.publish("evil", "1.0.0", &archive("evil", &[("Chart.yaml", &chart("../evil"))]));
+    let mut cut = simple("cut", "1.0.0", "");
+    cut.truncate(cut.len() / 2);
+    repository.publish("cut", "1.0.0", &cut);
+    let entries: String = ["large", "evil", "cut"]
+        .iter()
+        .map(|name| format!("  - {{name: {name}, repo: \"{}\", version: 1.x}}\n", repository.url()))
+        .collect();
+    Desk::new().gather(&format!("charts:\n{entries}")).unwrap_err().says(
+        Kind::Usage,
+        3,
+        &["larger than the maximum file size", "\"../evil\" is invalid", "cut-1.0.0.tgz"],
     );
 }

@@ -5,14 +5,14 @@
 //! - What is missing is put into `charts/`, packed the same way every time, and listed with its digest.
 //! - Nothing is left out in silence: a dependency that cannot be had is an error.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use futures_util::future::{BoxFuture, join_all};
+use bytes::Bytes;
+use futures_util::future::join_all;
 
 use super::{
     Error,
     acquire::{Acquirer, Ask, Fetched, Pin, fits},
-    folder::{pack, unpack_inner},
+    folder::{Home, pack, unpack_inner},
+    registry::Pulled,
 };
 use crate::{
     error::Diagnostic,
@@ -20,7 +20,7 @@ use crate::{
     helm::{Chart, Origin, Package, metadata::Dependency},
     lock::LockedDependency,
     oci::Digest,
-    tree::{RelPath, Tree},
+    tree::{PathError, RelPath, Tree},
 };
 
 /// How deep dependencies of dependencies are followed; the deepest known chart has five levels.
@@ -43,20 +43,48 @@ pub struct Acquired {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// What the dependencies of one chart share.
-struct Tour<'a> {
-    moves: &'a (dyn Fn(&LockedDependency) -> bool + Sync),
-    locked: Vec<&'a [LockedDependency]>,
-    fetched: AtomicUsize,
+/// A chart on the way to being complete. Charts that need each other make no call stack: they are a list in which those
+/// that are needed come after those that need them.
+struct Node {
+    chart: Chart,
+    tree: Tree,
+    archive: Option<Bytes>,
+    provenance: Option<Bytes>,
+    artifact: Option<Pulled>,
+    source: String,
+    home: Home,
+    /// The place in the list of the chart that needs this one.
+    parent: Option<usize>,
+    way: Way,
 }
 
 /// The way from the chart of the spec to one inside of it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Way {
     /// Names, joined by slashes.
     path: String,
     /// Where each comes from.
     sources: Vec<String>,
+    /// Who needs whom, in which version.
+    needs: Vec<(String, String, String)>,
+}
+
+impl Way {
+    /// Puts the way in front of an error that does not name its place itself.
+    fn wrap(&self, error: Error) -> Error {
+        if matches!(
+            error,
+            Error::NoSource { .. } | Error::Circle { .. } | Error::OutOfSync { .. } | Error::Limit { .. }
+        ) {
+            return error;
+        }
+        self.needs.iter().rev().fold(error, |cause, (chart, name, version)| Error::Dependency {
+            chart: chart.clone(),
+            name: name.clone(),
+            version: version.clone(),
+            cause: Box::new(cause),
+        })
+    }
 }
 
 impl Acquirer {
@@ -66,128 +94,157 @@ impl Acquirer {
     /// Everything that is wrong with it and with what it needs.
     pub async fn acquire(&self, ask: &Ask<'_>) -> Result<Acquired, Vec<Error>> {
         let fetched = self.fetch(ask).await.map_err(|error| vec![error])?;
-        let tour = Tour {
-            moves: ask.moves,
-            locked: ask.pins.iter().map(|chart| chart.vendored.as_slice()).collect(),
-            fetched: AtomicUsize::new(0),
-        };
-        let way = Way { path: String::new(), sources: Vec::new() };
-        self.complete(fetched, &tour, way).await
-    }
-
-    fn complete<'s>(
-        &'s self,
-        fetched: Fetched,
-        tour: &'s Tour<'_>,
-        way: Way,
-    ) -> BoxFuture<'s, Result<Acquired, Vec<Error>>> {
-        Box::pin(async move {
-            let source = fetched.source.clone();
-            let (chart, tree) = load(fetched.tree, &source).await.map_err(|error| vec![error])?;
-            let metadata = chart.metadata.clone();
-            fetched.expected.check(&source, &metadata.name, &metadata.version).map_err(|error| vec![error])?;
-            let mut way = way;
-            if way.sources.contains(&source) {
-                way.sources.push(source);
-                return Err(vec![Error::Circle { chain: way.sources }]);
-            }
-            way.sources.push(source.clone());
-            way.path =
-                if way.path.is_empty() { metadata.name.clone() } else { format!("{}/{}", way.path, metadata.name) };
-            let mut warnings = Vec::new();
-            mismatched(&chart, &metadata.name, &mut warnings);
-            let missing: Vec<&Dependency> =
-                metadata.dependencies.iter().filter(|wanted| !has(&chart, wanted)).collect();
-            if missing.is_empty() {
-                let package = package(fetched.archive, fetched.provenance, fetched.artifact, &chart, &tree)?;
-                return Ok(Acquired { chart, package, source, vendored: Vec::new(), warnings });
-            }
-            let locked = in_sync(&chart, &tree).map_err(|error| vec![error])?;
-            let (mut tree, mut vendored, mut errors) = (tree, Vec::new(), Vec::new());
+        let mut nodes = vec![node(fetched, Way::default(), None).await.map_err(|error| vec![error])?];
+        let (mut errors, mut ready) = (Vec::new(), 0);
+        while ready < nodes.len() {
             let mut parts = Vec::new();
-            for wanted in missing {
-                parts.push(self.part(&metadata.name, &fetched.home, wanted, &locked, tour, way.clone()));
-            }
-            // How many requests run at the same time is for the queue of each host to say.
-            let parts = join_all(parts).await;
-            for part in parts {
-                match part {
-                    Ok(part) => {
-                        let inner = &part.chart.metadata;
-                        let path = format!("charts/{}-{}.tgz", inner.name, inner.version);
-                        match path.parse::<RelPath>() {
-                            Ok(path) => drop(tree.insert(path, part.package.archive.clone())),
-                            Err(error) => {
-                                errors.push(Error::Pack { chart: metadata.name.clone(), why: error.to_string() });
+            for (at, node) in nodes.iter().enumerate().skip(ready) {
+                match node.missing() {
+                    Ok(missing) => {
+                        let limit = match node.way.sources.len() {
+                            levels if levels >= LEVELS => Some((LEVELS, "levels of dependencies")),
+                            _ if nodes.len() + parts.len() + missing.len() > CHARTS => Some((CHARTS, "dependencies")),
+                            _ => None,
+                        };
+                        match limit {
+                            Some((limit, what)) if !missing.is_empty() => {
+                                errors.push(Error::Limit { chart: node.way.path.clone(), limit, what });
+                            }
+                            _ => {
+                                parts.extend(
+                                    missing.into_iter().map(|(wanted, range)| self.part(ask, at, node, wanted, range)),
+                                );
                             }
                         }
-                        vendored.push(LockedDependency {
-                            path: format!("{}/{}", way.path, inner.name),
-                            version: inner.version.clone(),
-                            archive: Digest::sha256(&part.package.archive),
-                            source: part.source,
-                        });
-                        vendored.extend(part.vendored);
-                        warnings.extend(part.warnings);
                     }
-                    Err(all) => errors.extend(all),
+                    Err(error) => errors.push(node.way.wrap(error)),
                 }
             }
-            if !errors.is_empty() {
-                return Err(errors);
+            // How many requests run at the same time is for the queue of each host to say.
+            let found = join_all(parts).await;
+            ready = nodes.len();
+            for part in found {
+                match part {
+                    Ok(part) => nodes.push(part),
+                    Err(error) => errors.push(error),
+                }
             }
-            vendored.sort();
-            vendored.dedup();
-            let (chart, tree) = load(tree, &source).await.map_err(|error| vec![error])?;
-            // The signature was for other bytes.
-            let package = package(None, None, None, &chart, &tree)?;
-            Ok(Acquired { chart, package, source, vendored, warnings })
-        })
+        }
+        if errors.is_empty() { assemble(nodes).await.map_err(|error| vec![error]) } else { Err(errors) }
     }
 
-    /// Fetches one dependency and completes it.
+    /// Fetches one dependency.
     async fn part(
         &self,
-        chart: &str,
-        home: &super::folder::Home,
+        ask: &Ask<'_>,
+        parent: usize,
+        node: &Node,
         wanted: &Dependency,
-        locked: &[Dependency],
-        tour: &Tour<'_>,
-        way: Way,
-    ) -> Result<Acquired, Vec<Error>> {
-        let inside = |cause: Error| match cause {
-            Error::NoSource { .. } | Error::Circle { .. } | Error::OutOfSync { .. } => cause,
-            cause => Error::Dependency {
-                chart: chart.to_owned(),
-                name: wanted.name.clone(),
-                version: wanted.version.clone(),
-                cause: Box::new(cause),
-            },
-        };
-        let limit = |limit, what| Err(vec![Error::Limit { chart: way.path.clone(), limit, what }]);
-        if way.sources.len() >= LEVELS {
-            return limit(LEVELS, "levels of dependencies");
-        }
-        if tour.fetched.fetch_add(1, Ordering::Relaxed) >= CHARTS {
-            return limit(CHARTS, "dependencies");
-        }
-        let exact = locked.iter().find(|entry| entry.name == wanted.name && fits(&wanted.version, &entry.version));
-        let range = exact.map_or(wanted.version.as_str(), |entry| entry.version.as_str());
+        range: String,
+    ) -> Result<Node, Error> {
+        let chart = node.chart.name();
+        let mut way = node.way.clone();
+        way.needs.push((chart.to_owned(), wanted.name.clone(), wanted.version.clone()));
         let path = format!("{}/{}", way.path, wanted.name);
-        let root = way.path.split('/').next().unwrap_or_default();
-        let pins: Vec<Pin> = tour
-            .locked
+        let root = path.split('/').next().unwrap_or_default();
+        let same = |entry: &&LockedDependency| entry.path == path && !(ask.moves)(entry);
+        let pins: Vec<Pin> = ask
+            .pins
             .iter()
-            .flat_map(|all| {
-                all.iter()
-                    .filter(|entry| entry.path == path && !(tour.moves)(entry))
-                    .map(|entry| Pin::of_dependency(root, entry, all))
+            .flat_map(|chart| {
+                chart.vendored.iter().filter(same).map(|entry| Pin::of_dependency(root, entry, &chart.vendored))
             })
             .collect();
-        let fetched = self.dependency(chart, home, wanted, range, &pins).await.map_err(|error| vec![inside(error)])?;
-        let complete = self.complete(fetched, tour, way).await;
-        complete.map_err(|errors| errors.into_iter().map(inside).collect())
+        let fetched = self.dependency(chart, &node.home, wanted, &range, &pins).await;
+        match fetched {
+            Ok(fetched) => self::node(fetched, way, Some(parent)).await,
+            Err(error) => Err(way.wrap(error)),
+        }
     }
+}
+
+/// Loads what was fetched.
+async fn node(fetched: Fetched, way: Way, parent: Option<usize>) -> Result<Node, Error> {
+    let Fetched { tree, archive, provenance, artifact, source, home, expected } = fetched;
+    let mut way = way;
+    let circle = way.sources.contains(&source);
+    way.sources.push(source.clone());
+    if circle {
+        return Err(Error::Circle { chain: way.sources });
+    }
+    let (chart, tree) = load(tree, &source).await.map_err(|error| way.wrap(error))?;
+    let metadata = &chart.metadata;
+    expected.check(&source, &metadata.name, &metadata.version).map_err(|error| way.wrap(error))?;
+    way.path = if way.path.is_empty() { metadata.name.clone() } else { format!("{}/{}", way.path, metadata.name) };
+    Ok(Node { chart, tree, archive, provenance, artifact, source, home, parent, way })
+}
+
+impl Node {
+    /// Returns what is not inside, with the range to choose from: that of `Chart.yaml`, or the version of `Chart.lock`.
+    fn missing(&self) -> Result<Vec<(&Dependency, String)>, Error> {
+        let missing: Vec<&Dependency> =
+            self.chart.metadata.dependencies.iter().filter(|wanted| !has(&self.chart, wanted)).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let locked = in_sync(&self.chart, &self.tree)?;
+        let exact = |wanted: &Dependency| {
+            let mut same = locked.iter().filter(|entry| entry.name == wanted.name);
+            same.find(|entry| fits(&wanted.version, &entry.version)).map(|entry| entry.version.clone())
+        };
+        Ok(missing
+            .into_iter()
+            .map(|wanted| (wanted, exact(wanted).unwrap_or_else(|| wanted.version.clone())))
+            .collect())
+    }
+}
+
+/// Puts charts into those that need them, from the innermost outwards.
+async fn assemble(nodes: Vec<Node>) -> Result<Acquired, Error> {
+    let mut inside: Vec<Vec<Acquired>> = nodes.iter().map(|_| Vec::new()).collect();
+    for node in nodes.into_iter().rev() {
+        let mut parts = inside.pop().unwrap_or_default();
+        parts.reverse();
+        let (parent, way) = (node.parent, node.way.clone());
+        let complete = complete(node, parts).await.map_err(|error| way.wrap(error))?;
+        match parent.and_then(|parent| inside.get_mut(parent)) {
+            Some(siblings) => siblings.push(complete),
+            None => return Ok(complete),
+        }
+    }
+    Err(Error::Circle { chain: Vec::new() })
+}
+
+async fn complete(node: Node, parts: Vec<Acquired>) -> Result<Acquired, Error> {
+    let Node { chart, mut tree, archive, provenance, artifact, source, way, .. } = node;
+    let mut warnings = Vec::new();
+    mismatched(&chart, chart.name(), &mut warnings);
+    if parts.is_empty() {
+        let package = package(archive, provenance, artifact, &chart, &tree)?;
+        return Ok(Acquired { chart, package, source, vendored: Vec::new(), warnings });
+    }
+    let mut vendored = Vec::new();
+    for part in parts {
+        let inner = &part.chart.metadata;
+        let path: RelPath = format!("charts/{}-{}.tgz", inner.name, inner.version)
+            .parse()
+            .map_err(|error: PathError| Error::Pack { chart: chart.name().to_owned(), why: error.to_string() })?;
+        tree.insert(path, part.package.archive.clone());
+        vendored.push(LockedDependency {
+            path: format!("{}/{}", way.path, inner.name),
+            version: inner.version.clone(),
+            archive: Digest::sha256(&part.package.archive),
+            source: part.source,
+        });
+        vendored.extend(part.vendored);
+        warnings.extend(part.warnings);
+    }
+    vendored.sort();
+    vendored.dedup();
+    let (chart, tree) = load(tree, &source).await?;
+    // The signature was for other bytes.
+    let package = package(None, None, None, &chart, &tree)?;
+    Ok(Acquired { chart, package, source, vendored, warnings })
 }
 
 /// Loads a chart on a thread where that may take a while.
@@ -202,12 +259,12 @@ async fn load(tree: Tree, source: &str) -> Result<(Chart, Tree), Error> {
 
 /// Makes the package of a chart; the archive as it came, or one of its files.
 fn package(
-    archive: Option<bytes::Bytes>,
-    provenance: Option<bytes::Bytes>,
-    artifact: Option<super::registry::Pulled>,
+    archive: Option<Bytes>,
+    provenance: Option<Bytes>,
+    artifact: Option<Pulled>,
     chart: &Chart,
     tree: &Tree,
-) -> Result<Package, Vec<Error>> {
+) -> Result<Package, Error> {
     let metadata = chart.metadata.clone();
     if let Some(pulled) = artifact
         && let Some(package) = Package::pulled(metadata.clone(), pulled.manifest, pulled.blobs)
@@ -216,7 +273,7 @@ fn package(
     }
     let archive = match archive {
         Some(archive) => archive,
-        None => pack(&metadata, tree).map_err(|error| vec![error])?,
+        None => pack(&metadata, tree)?,
     };
     Ok(Package::new(metadata, archive, provenance))
 }
