@@ -8,6 +8,7 @@
 
 mod access;
 mod archive;
+mod charts;
 mod cli_archive;
 mod demo;
 mod discover;

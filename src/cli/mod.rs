@@ -135,7 +135,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Why(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
-        Command::Template(args) => args.run(&context),
+        Command::Template(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(&context).await,
         Command::Schema(args) => args.run(),

@@ -72,11 +72,12 @@ impl Args {
         }
         let report = json!({
             "lock": input.lock_path.display().to_string(), "written": !self.dry_run, "bundle": lock.name, "version": lock.version,
-            "sequence": lock.sequence, "platforms": lock.platforms, "images": lock.images, "files": lock.files, "changes": changes,
+            "sequence": lock.sequence, "platforms": lock.platforms, "charts": lock.charts, "images": lock.images, "files": lock.files, "changes": changes,
         });
         Ui { format: self.output.format }
             .print(&report, || {
-                let mut text = images(&lock);
+                let mut text = charts(&lock);
+                text.push_str(&images(&lock));
                 if let Some(changes) = &changes {
                     for change in changes {
                         text.push_str(&format!("* {}\n", ui::clean(&change.to_string())));
@@ -84,7 +85,8 @@ impl Args {
                 }
                 let done = if self.dry_run { "would be written to" } else { "in" };
                 text.push_str(&format!(
-                    "\n{}, {} {done} {}\n",
+                    "\n{}, {}, {} {done} {}\n",
+                    ui::count(lock.charts.len(), "chart"),
                     ui::count(lock.images.len(), "image"),
                     ui::count(lock.files.len(), "file set"),
                     input.lock_path.display()
@@ -94,6 +96,27 @@ impl Args {
             .map_err(OutputError)?;
         Ok(())
     }
+}
+
+/// Shows the charts of a lock; nothing when there are none.
+fn charts(lock: &Lock) -> String {
+    if lock.charts.is_empty() {
+        return String::new();
+    }
+    let table = ui::table(
+        &["chart", "version", "digest", "size", "inside", "source"],
+        lock.charts.iter().map(|chart| {
+            vec![
+                chart.chart.clone(),
+                chart.version.clone(),
+                chart.digest.short(),
+                ui::size(chart.size),
+                chart.vendored.len().to_string(),
+                chart.source.clone(),
+            ]
+        }),
+    );
+    format!("{table}\n")
 }
 
 /// Shows the images of a lock.

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use super::{Context, Failure, OutputError, env, ui};
+use super::{Context, Failure, OutputError, args::Access, env, ui};
 use crate::{
     error::{Classify, Diagnostic, Kind},
     event::Event,
@@ -13,22 +11,35 @@ use crate::{
         Ambient, Capabilities, Chart, Limits, Options, Origin, Overrides, Release, Show, Time, render, render::Warning,
         to_helm_template_output,
     },
-    tree::{RelPath, Tree},
+    registry::{Credentials, Registries},
+    resolve::{
+        self,
+        charts::{Acquirer, Ask, unpack, unpack_inner},
+    },
+    spec::ChartSource,
     trust::{Randomness as _, SystemRandomness},
 };
 
 /// The largest values file or `--set-file` that is read.
 const MAX_VALUES: u64 = 64 << 20;
 
-/// Render a chart from a folder or a .tgz as `helm template` does, without helm and without a cluster.
+/// Render a chart as `helm template` does, without helm and without a cluster.
 ///
-/// Flags and output are those of `helm template` (version 4). Keys, certificates and password hashes that a chart
+/// The chart is a folder, a .tgz, an address in a registry (oci://…), or a name with --repo. Flags and output are those of `helm template` (version 4). Keys, certificates and password hashes that a chart
 /// generates have the right form, but are placeholders: render with helm what you mean to install.
 #[derive(Debug, clap::Args)]
+// helm's own `--version` is the chart's.
+#[command(disable_version_flag = true)]
 pub(crate) struct Args {
-    /// [NAME] CHART: the name of the release, and the chart: a folder or a .tgz.
+    /// [NAME] CHART: the name of the release, and the chart: a folder, a .tgz, oci://…, or a name in --repo.
     #[arg(value_name = "NAME CHART", num_args = 1..=2, required = true)]
     names: Vec<String>,
+    /// The repository in which CHART is a name.
+    #[arg(long, value_name = "URL")]
+    repo: Option<String>,
+    /// The version, or a range of versions, of a chart from a repository or registry; without it, the newest.
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
     /// Values files; repeat, or separate by commas; later ones win.
     #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
     values: Vec<PathBuf>,
@@ -74,6 +85,8 @@ pub(crate) struct Args {
     /// Do not check values against the schemas of charts.
     #[arg(long)]
     skip_schema_validation: bool,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// A flag or a chart that cannot be used.
@@ -87,24 +100,32 @@ impl Classify for Unusable {
     }
 }
 
-/// Unpacks a packaged chart: the files below its one top folder.
-fn unpack(name: &Path, bytes: &Bytes) -> Result<Tree, files::Error> {
-    let tree = files::read_tarball(name, bytes.as_ref(), &FileLimits::default())?.tree;
-    let below_top = tree.iter().filter_map(|(path, content)| {
-        let inner: RelPath = path.as_str().split_once('/')?.1.parse().ok()?;
-        Some((inner, content.clone()))
-    });
-    Ok(below_top.collect())
-}
-
 fn load(path: &Path) -> Result<Chart, Failure> {
-    let inner = |name: &str, bytes: &Bytes| unpack(Path::new(name), bytes).map_err(|error| error.to_string());
     if files::is_folder(path) {
         let tree = files::read_tree(path, &FileLimits::default(), &|_, _| true)?;
-        return Ok(Chart::load(&tree, Origin::Folder, &inner)?);
+        return Ok(Chart::load(&tree, Origin::Folder, &unpack_inner)?);
     }
     let bytes = files::read_limited(path, FileLimits::default().bytes)?;
-    Ok(Chart::load(&unpack(path, &bytes)?, Origin::Archive, &inner)?)
+    Ok(Chart::load(&unpack(path, &bytes)?, Origin::Archive, &unpack_inner)?)
+}
+
+/// A chart that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be fetched")]
+struct NotFetched {
+    name: String,
+    kind: Kind,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Classify for NotFetched {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
 }
 
 fn text(path: &Path) -> Result<String, Failure> {
@@ -129,13 +150,38 @@ impl Args {
         Ok(self.set_literal.iter().fold(overrides, |all, one| all.set_literal(one.clone())))
     }
 
-    pub fn run(self, context: &Context) -> Result<(), Failure> {
+    /// Fetches the chart when it comes from elsewhere; `None` when it is on this machine.
+    async fn fetch(&self, context: &Context, chart: &str) -> Result<Option<Chart>, Failure> {
+        let url = match &self.repo {
+            Some(repository) => repository.clone(),
+            None if chart.starts_with("oci://") || chart.starts_with("git+") => chart.to_owned(),
+            None => return Ok(None),
+        };
+        let source = ChartSource::Repo { url, version: self.version.clone().unwrap_or_default() };
+        let credentials = Credentials::new(env::surroundings());
+        let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
+        let ask = Ask { name: chart, source: &source, folder: Path::new("."), pins: &[], moves: &|_| true };
+        let acquired = Acquirer::new(&registries).acquire(&ask).await.map_err(|errors| {
+            let kind = errors.first().map_or(Kind::Internal, Classify::kind);
+            let told = |error: &resolve::charts::Error| {
+                let diagnostic = Diagnostic::error("chart", error.to_string());
+                error.hint().into_iter().fold(diagnostic, Diagnostic::hint)
+            };
+            NotFetched { name: chart.to_owned(), kind, diagnostics: errors.iter().map(told).collect() }
+        })?;
+        Ok(Some(acquired.chart))
+    }
+
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let (name, path) = match self.names.as_slice() {
             [chart] => ("release-name", chart),
             [name, chart] => (name.as_str(), chart),
             _ => return Err(Unusable("give a chart, or a name and a chart".to_owned()).into()),
         };
-        let chart = load(Path::new(path))?;
+        let chart = match self.fetch(context, path).await? {
+            Some(chart) => chart,
+            None => load(Path::new(path))?,
+        };
         let mut capabilities = Capabilities::default().with_api_versions(self.api_versions.iter().cloned());
         if let Some(version) = &self.kube_version {
             let bad = |error: &dyn std::fmt::Display| Unusable(format!("--kube-version {version}: {error}"));

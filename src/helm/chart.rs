@@ -300,11 +300,12 @@ pub(super) fn satisfies(wanted: &Dependency, name: &str, version: &str) -> bool 
 }
 
 /// The rules of `.helmignore`.
-#[derive(Default)]
-struct Ignore {
+#[derive(Debug, Default)]
+pub struct Ignore {
     rules: Vec<Rule>,
 }
 
+#[derive(Debug)]
 struct Rule {
     pattern: String,
     negated: bool,
@@ -312,7 +313,11 @@ struct Rule {
 }
 
 impl Ignore {
-    fn of(tree: &Tree) -> Result<Ignore, Error> {
+    /// Reads the `.helmignore` of a chart's folder, with what helm always adds.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the line that is no pattern.
+    pub fn of(tree: &Tree) -> Result<Ignore, Error> {
         let mut ignore = Ignore::default();
         let bad = |line: &str, why: &str| Error::File {
             chart: "chart".to_owned(),
@@ -345,7 +350,8 @@ impl Ignore {
         folders.any(|(folder, _)| self.hits(folder, true)) || self.hits(text, false)
     }
 
-    fn hits(&self, path: &str, folder: bool) -> bool {
+    /// Tells whether a rule leaves out this file or folder; those above it are not looked at.
+    pub fn hits(&self, path: &str, folder: bool) -> bool {
         for rule in &self.rules {
             let matches = match rule.pattern.strip_prefix('/') {
                 Some(pattern) => shell_match(pattern, path),

@@ -78,6 +78,22 @@ impl Package {
         }
     }
 
+    /// Takes an artifact as a registry holds it: its own manifest, and every blob that the manifest names. `None` when there
+    /// is no archive among the blobs.
+    pub fn pulled(
+        metadata: Metadata,
+        manifest: (Descriptor, Bytes),
+        blobs: Vec<(Descriptor, Bytes)>,
+    ) -> Option<Package> {
+        let of = |types: &[&str]| {
+            let found = blobs.iter().find(|(descriptor, _)| types.contains(&descriptor.media_type.as_str()));
+            found.map(|(_, bytes)| bytes.clone())
+        };
+        let archive = of(&[CONTENT, LEGACY_CONTENT])?;
+        let provenance = of(&[PROVENANCE]);
+        Some(Package { metadata, archive, provenance, manifest, blobs })
+    }
+
     /// Returns the digest of the artifact.
     pub fn digest(&self) -> Digest {
         self.manifest.0.digest

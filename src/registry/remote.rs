@@ -83,6 +83,38 @@ impl Registries {
         &self.0.client
     }
 
+    /// Returns whose credentials go where.
+    pub fn credentials(&self) -> &Credentials {
+        &self.0.credentials
+    }
+
+    /// Returns the address at which a host is really asked, `http(s)://HOST/[PREFIX/]`, when the settings say anything
+    /// about it: that it has a mirror, or that it speaks plain HTTP. `None` says that its own addresses hold as they are.
+    ///
+    /// # Errors
+    /// [`Error::Net`] while a loopback address whose protocol nobody said does not answer.
+    pub async fn reached_at(&self, host: &Host) -> Result<Option<net::Url>, Error> {
+        let mirror = self.0.mirrors.get(host);
+        let said = self.0.client.settings().hosts.get(host).and_then(|settings| settings.plain_http);
+        if mirror.is_none() && said.is_none() {
+            return Ok(None);
+        }
+        let endpoint = self.endpoint(host, mirror.map_or(host, |mirror| &mirror.host));
+        match mirror {
+            Some(mirror) if !mirror.prefix.is_empty() => endpoint.url(&format!("{}/", mirror.prefix)).await.map(Some),
+            _ => Ok(Some(endpoint.base().await?.clone())),
+        }
+    }
+
+    fn endpoint(&self, host: &Host, asked: &Host) -> Arc<Endpoint> {
+        let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = endpoints.entry((host.clone(), asked.clone())).or_insert_with(|| {
+            let (client, credentials) = (self.0.client.clone(), self.0.credentials.clone());
+            Arc::new(Endpoint::new(client, credentials, host.clone(), asked.clone()))
+        });
+        made.clone()
+    }
+
     /// Returns a repository. `side` says whether content is read from it or written to it: rights are asked accordingly,
     /// and errors name that side. Mirrors stand in for sources only.
     pub fn repository(&self, host: &Host, repository: &Repository, side: Side) -> Remote {
@@ -92,14 +124,7 @@ impl Registries {
             Some(mirror) if !mirror.prefix.is_empty() => format!("{}/{repository}", mirror.prefix),
             _ => repository.to_string(),
         };
-        let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let endpoint = endpoints
-            .entry((host.clone(), asked.clone()))
-            .or_insert_with(|| {
-                let (client, credentials) = (self.0.client.clone(), self.0.credentials.clone());
-                Arc::new(Endpoint::new(client, credentials, host.clone(), asked.clone()))
-            })
-            .clone();
+        let endpoint = self.endpoint(host, asked);
         Remote {
             endpoint,
             host: host.clone(),

@@ -3,12 +3,14 @@
 //! ```text
 //!  manifests ─ objects ─ findings ─┐
 //!  images of the spec ─────────────┼─ one entry per name, all its reasons ─ pin ─→ Lock
+//!  charts ─ charts/ ─ findings ────┤
 //!  files ──────────────────────────┘
 //! ```
 //!
 //! | file | owns |
 //! |---|---|
 //! | `inputs.rs` | reading manifests and files |
+//! | `charts/` | fetching, completing and rendering charts |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
 //!
 //! # Invariants
@@ -19,6 +21,7 @@
 //! # Failure
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
+pub mod charts;
 mod inputs;
 mod pin;
 
@@ -96,10 +99,15 @@ pub enum Update {
 
 impl Update {
     fn moves(&self, image: &Reference) -> bool {
+        self.moves_any(&[&image.to_string()])
+    }
+
+    /// Tells whether what goes by any of these names may move.
+    fn moves_any(&self, names: &[&str]) -> bool {
         match self {
             Update::Nothing => false,
             Update::Everything => true,
-            Update::Matching(parts) => parts.iter().any(|part| image.to_string().contains(part.as_str())),
+            Update::Matching(parts) => parts.iter().any(|part| names.iter().any(|name| name.contains(part.as_str()))),
         }
     }
 }
@@ -228,6 +236,13 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
             Err(mistakes) => failures.extend(mistakes),
         }
     }
+    for (chart, result) in charts::charts(job).await {
+        match result {
+            Ok(outcome) => carry(job.spec, &mut wanted, &mut failures, chart, outcome),
+            Err(mistakes) => failures.extend(mistakes),
+        }
+    }
+    sort_charts(&mut wanted);
     for image in &job.spec.images {
         let finding = Finding {
             written: image.written.clone(),
@@ -241,6 +256,49 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
         Err(mistakes) => failures.extend(mistakes),
     }
     if failures.is_empty() { Ok(wanted) } else { Err(Error::of("its inputs", failures)) }
+}
+
+/// Takes what a chart gave; a chart that two entries carry is carried once.
+fn carry(
+    spec: &Spec,
+    wanted: &mut Wanted,
+    failures: &mut Vec<(Kind, Diagnostic)>,
+    chart: &crate::spec::Chart,
+    outcome: charts::Outcome,
+) {
+    let at = &chart.entry.at;
+    for finding in outcome.findings {
+        add(spec, wanted, failures, at, finding.within(Step::entry(chart.entry.label.clone())), None);
+    }
+    wanted.warnings.extend(outcome.warnings);
+    let (locked, package) = (outcome.locked, outcome.package);
+    let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
+    match wanted.charts.iter_mut().find(same) {
+        Some(other) if other.digest == locked.digest => other.because.extend(locked.because),
+        Some(other) => {
+            let text = format!(
+                "{}: {} {} has other content here than from {}",
+                chart.entry.label, locked.chart, locked.version, other.source
+            );
+            failures.push((
+                Kind::Usage,
+                Diagnostic::error("chart-twice", text)
+                    .at(at.clone())
+                    .hint("give one of them another version in its Chart.yaml"),
+            ));
+        }
+        None => {
+            wanted.charts.push(locked);
+            wanted.packages.push(package);
+        }
+    }
+}
+
+fn sort_charts(wanted: &mut Wanted) {
+    let charts = std::mem::take(&mut wanted.charts).into_iter().zip(std::mem::take(&mut wanted.packages));
+    let mut both: Vec<(LockedChart, helm::Package)> = charts.collect();
+    both.sort_by(|(a, _), (b, _)| (&a.chart, &a.version).cmp(&(&b.chart, &b.version)));
+    (wanted.charts, wanted.packages) = both.into_iter().unzip();
 }
 
 fn add(
@@ -280,10 +338,6 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
         Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
             .at(entry.at.clone())
     };
-    let charts = spec.charts.iter().map(|chart| {
-        refuse(&chart.entry, "charts")
-            .hint("render the chart with `helm template` and list the result under `manifests`")
-    });
     let kustomize =
         spec.manifests.iter().filter(|manifest| matches!(manifest.source, ManifestSource::Kustomize(_))).map(
             |manifest| {
@@ -294,7 +348,7 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
     let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
     let rules = spec.discovery.rules.iter().map(|rule| refuse(&rule.entry, "rules for custom resources"));
     let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    charts.chain(kustomize).chain(verify).chain(rules).chain(issuer).collect()
+    kustomize.chain(verify).chain(rules).chain(issuer).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.

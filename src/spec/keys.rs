@@ -128,7 +128,11 @@ pub(super) static CHART: Table = Table {
     about: "A Helm chart",
     keys: &[
         required("name", Shape::Text, "The name of the chart, and of its release"),
-        key("repo", Shape::Text, "A Helm repository (https://) or the chart itself in a registry (oci://)"),
+        key(
+            "repo",
+            Shape::Text,
+            "A Helm repository (https://), or the chart itself in a registry (oci://) or in git (git+https://)",
+        ),
         key("path", Shape::Text, "A folder or a .tgz with the chart, relative to the spec"),
         only_with("repo", "version", Shape::Version, "The version, or a range of versions such as ^1.18"),
         key("namespace", Shape::Text, "The namespace of the release"),

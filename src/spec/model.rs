@@ -122,11 +122,11 @@ pub struct Chart {
 /// Says where a chart comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChartSource {
-    /// A Helm repository, or with `oci://` the chart's own address in a registry.
+    /// A Helm repository, or with `oci://` or `git+…://` the chart's own address.
     Repo {
         /// The address.
         url: String,
-        /// The version or range.
+        /// The version or range; empty where the address is exact and nothing else was written.
         version: String,
     },
     /// A folder or an archive, relative to the spec.

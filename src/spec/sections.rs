@@ -61,7 +61,8 @@ fn chart_source(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<ChartSource
     if fields.get("repo").is_some() {
         let version = cx.text(fields, "version").map(str::to_owned);
         let written = fields.node.get("version").is_some_and(|node| !node.is_null());
-        if !written {
+        let exact = cx.text(fields, "repo").is_some_and(|url| url.starts_with("git+") || url.contains("@sha256:"));
+        if !written && !exact {
             let message = format!("`{}` needs `version`", fields.entry.label);
             cx.error_with(
                 "missing-key",
@@ -70,7 +71,8 @@ fn chart_source(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<ChartSource
                 "a version or a range such as ^1.18; any version is '*'",
             );
         }
-        let url = url(cx, fields, "repo", &["https", "http", "oci"]);
+        let url = url(cx, fields, "repo", &["https", "http", "oci", "git+https", "git+ssh", "git+file"]);
+        let version = if exact { Some(version.unwrap_or_default()) } else { version };
         return Some(ChartSource::Repo { url: url?, version: version? });
     }
     path(cx, fields, "path").map(ChartSource::Path)
@@ -265,7 +267,7 @@ fn url(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str, schemes: &[&str]) -
     let node = fields.get(key)?;
     let label = fields.label(key);
     let url = match Url::parse(text) {
-        Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) => url,
+        Ok(url) if url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme() == "git+file" => url,
         _ => {
             cx.error("bad-url", format!("`{label}`: {text:?} is no address, such as {}://host/path", schemes[0]), node);
             return None;
@@ -276,7 +278,9 @@ fn url(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str, schemes: &[&str]) -
         cx.error("bad-url", message, node);
         return None;
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    // ssh has no address without a user, and no password in it.
+    let user = !url.username().is_empty() && url.scheme() != "git+ssh";
+    if user || url.password().is_some() {
         let message = format!("`{label}` holds credentials, which a spec must not");
         cx.error_with("bad-url", message, node, "put them into Docker's config.json");
         return None;

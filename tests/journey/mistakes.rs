@@ -152,7 +152,7 @@ fn an_image_without_a_wanted_platform_says_what_it_offers() {
 fn what_this_version_does_not_do_is_refused() {
     let shop = Shop::new();
     shop.spec("charts: [{name: redis, path: charts/redis}]\nmanifests: [{kustomize: overlay}]\n");
-    shop.machine.ends(2, CREATE).says(&["bundle.yaml:6:10", "helm template", "bundle.yaml:7:13", "kubectl kustomize"]);
+    shop.machine.ends(2, CREATE).says(&["bundle.yaml:6:10", "charts/redis", "bundle.yaml:7:13", "kubectl kustomize"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod pull;
 pub mod referees;
 pub mod registry;
+pub mod repository;
 pub mod stock;
 pub mod tokens;
 pub mod wire;

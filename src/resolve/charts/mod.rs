@@ -1,0 +1,147 @@
+//! Charts: fetched, completed, rendered, and searched for images.
+//!
+//! ```text
+//!  entry ─ acquire.rs ─ web | registry | git | folder ─→ files ─ vendor.rs ─→ Acquired ─ render.rs ─→ findings
+//!                 ↑ range, pins of the lock                ↑ dependencies        ↑ values.rs, variants
+//! ```
+//!
+//! | file | owns |
+//! |---|---|
+//! | `acquire.rs` | [`Acquirer`]: from an address and a range to files |
+//! | `web.rs`, `registry.rs`, `git.rs`, `folder.rs` | the four kinds of places |
+//! | `repositories.rs` | helm's `repositories.yaml` |
+//! | `once.rs` | everything is fetched once |
+//! | `vendor.rs` | [`Acquired`]: dependencies put inside |
+//! | `values.rs` | values of an entry, and where a key of them stands |
+//! | `render.rs` | renderings, and what they name |
+//!
+//! # Invariants
+//! - What does not load or render stops everything; every such chart is named in one run.
+//! - The lock names public addresses; mirrors, logins and paths outside the spec do not show.
+//! - Renderings see the same time and the same random bytes every time, so the lock does not change by itself.
+
+mod acquire;
+mod error;
+mod folder;
+mod git;
+mod once;
+mod registry;
+mod render;
+mod repositories;
+mod values;
+mod vendor;
+mod web;
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::Job;
+use crate::{
+    discover::{Finding, Step},
+    error::{Classify as _, Diagnostic, Kind},
+    files,
+    helm::Package,
+    lock::{LockedChart, LockedDependency},
+    oci::Digest,
+    spec::{self, ChartSource},
+};
+
+pub use acquire::{Acquirer, Ask};
+pub use error::Error;
+pub use folder::{unpack, unpack_inner};
+pub use vendor::Acquired;
+
+/// What an entry of `charts` gave.
+pub(super) struct Outcome {
+    pub(super) locked: LockedChart,
+    pub(super) package: Package,
+    /// With the entry and the chart in front.
+    pub(super) findings: Vec<Finding>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Mistakes with their kinds.
+type Failures = Vec<(Kind, Diagnostic)>;
+
+/// Acquires and renders every chart of the spec, in its order.
+pub(super) async fn charts<'a>(job: &Job<'a>) -> Vec<(&'a spec::Chart, Result<Outcome, Failures>)> {
+    let acquirer = &Acquirer::new(job.registries);
+    stream::iter(&job.spec.charts)
+        .map(async |chart| (chart, one(job, acquirer, chart).await))
+        .buffered(job.jobs.max(1))
+        .collect()
+        .await
+}
+
+async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<Outcome, Failures> {
+    // Values that cannot be read are told in the same run as a chart that cannot be had.
+    let values = values::read(job.folder, &job.spec.file, entry);
+    let pins = pins(job, entry);
+    let moves = |inside: &LockedDependency| job.update.moves_any(&[&inside.path, &inside.source]);
+    let ask = Ask { name: &entry.name, source: &entry.source, folder: job.folder, pins: &pins, moves: &moves };
+    let acquired = acquirer.acquire(&ask).await.map_err(|errors| {
+        errors.into_iter().map(|error| (error.kind(), diagnostic(entry, &error))).collect::<Failures>()
+    });
+    let (acquired, values) = match (acquired, values) {
+        (Ok(acquired), Ok(values)) => (acquired, values),
+        (acquired, values) => {
+            let mut failures = values.err().unwrap_or_default();
+            failures.extend(acquired.err().unwrap_or_default());
+            return Err(failures);
+        }
+    };
+    let Acquired { chart, package, source, vendored, warnings } = acquired;
+    let mut warnings: Vec<Diagnostic> =
+        warnings.into_iter().map(|warning| Diagnostic { at: Some(entry.entry.at.clone()), ..warning }).collect();
+    let (chart, cluster) = (Arc::new(chart), job.spec.kubernetes.clone());
+    let (rendering, spec_entry) = (chart.clone(), entry.clone());
+    let rendered = files::blocking(move || render::render(&rendering, &spec_entry, &values, &cluster)).await?;
+    warnings.extend(rendered.warnings);
+    let locked = LockedChart {
+        chart: chart.metadata.name.clone(),
+        version: chart.metadata.version.clone(),
+        digest: package.digest(),
+        archive: Digest::sha256(&package.archive),
+        size: package.archive.len() as u64,
+        source,
+        vendored,
+        because: vec![vec![Step::entry(entry.entry.label.clone())]],
+    };
+    Ok(Outcome { locked, package, findings: rendered.findings, warnings })
+}
+
+fn diagnostic(entry: &spec::Chart, error: &Error) -> Diagnostic {
+    let text = format!("{}: {error}", entry.entry.label);
+    let diagnostic = Diagnostic::error("chart", text).at(entry.entry.at.clone());
+    match error.hint() {
+        Some(hint) => diagnostic.hint(hint),
+        None => diagnostic,
+    }
+}
+
+/// Returns what the lock before says about the chart of an entry, the entry's own first.
+fn pins<'a>(job: &Job<'a>, entry: &spec::Chart) -> Vec<&'a LockedChart> {
+    let Some(previous) = job.previous else { return Vec::new() };
+    let in_registry = match &entry.source {
+        ChartSource::Repo { url, .. } => registry::Address::parse(url).ok().map(|address| address.chart().to_owned()),
+        ChartSource::Path(_) => None,
+    };
+    let same_entry = |locked: &LockedChart| {
+        locked.because.iter().any(|way| way.first() == Some(&Step::entry(entry.entry.label.clone())))
+    };
+    // A chart from a folder or from git may have another name than its release.
+    let by_place = match &entry.source {
+        ChartSource::Path(_) => true,
+        ChartSource::Repo { url, .. } => url.starts_with("git+"),
+    };
+    let name = in_registry.as_deref().unwrap_or(&entry.name);
+    let mut found: Vec<&LockedChart> = previous
+        .charts
+        .iter()
+        .filter(|locked| locked.chart == name || (by_place && same_entry(locked)))
+        .filter(|locked| !job.update.moves_any(&[&entry.name, &locked.chart, &locked.source]))
+        .collect();
+    found.sort_by_key(|locked| !same_entry(locked));
+    found
+}
