@@ -605,16 +605,20 @@ fn is_timestamp(text: &str) -> bool {
     let mut parts = clock.split(':');
     let (hour, minute, second) = (parts.next(), parts.next(), parts.next());
     let (Some(hour), Some(minute), Some(second), None) = (hour, minute, second, parts.next()) else { return false };
-    let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
+    // Go's reader takes a comma as well.
+    let (second, fraction) = second.split_once(['.', ',']).unwrap_or((second, "0"));
     let clock_ok = number(hour, 23).is_some()
         && number(minute, 59).is_some()
         && number(second, 59).is_some()
+        && !fraction.is_empty()
         && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let zone_ok = zone.is_none_or(|zone| {
-        zone == "Z"
-            || (zone.len() == 6
-                && zone.as_bytes()[3] == b':'
-                && zone[1..3].bytes().chain(zone[4..6].bytes()).all(|byte| byte.is_ascii_digit()))
+    let zone_ok = zone.is_none_or(|zone| match zone.as_bytes() {
+        b"Z" => true,
+        [b'+' | b'-', hours @ .., b':', _, _] if hours.len() == 2 => {
+            // Go allows offsets of 24 hours and of 60 minutes, which people do write.
+            number(&zone[1..3], 24).is_some() && number(&zone[4..], 60).is_some()
+        }
+        _ => false,
     });
     clock_ok && zone_ok
 }
@@ -715,6 +719,27 @@ mod tests {
         }
         for text in ["v1.2.3", "1.2.3", "a:b", "hello world", "-x", "10Gi", "/path", "=", "12:99"] {
             assert_eq!(yaml(&Value::from(text)), format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn timestamps_are_those_of_gos_reader() {
+        for text in
+            ["2001-1-2", "2001-01-02T3:4:5Z", "2001-01-02t03:04:05+24:60", "2001-01-02 3:4:5.25", "2001-01-02T3:4:5,5Z"]
+        {
+            assert!(is_timestamp(text), "{text}");
+        }
+        for text in [
+            "2006-01-02T15:04:05Z07:00",
+            "2001-01-02T03:04:05+25:00",
+            "2001-01-02T03:04:05+00:61",
+            "2001-01-02T03:04:05.Z",
+            "2001-01-02T03:04:05",
+            "2001-01-02 03:04:05Z",
+            "2001-02-29",
+            "2001-01-02T24:00:00Z",
+        ] {
+            assert!(!is_timestamp(text), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::yaml::{Node, Value};
+use crate::yaml::{Keep, Node, Value};
 
 use super::metadata::scalar;
 
@@ -131,6 +131,13 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// The parts of a document that [`Head::read`] looks at.
+    pub(super) const PARTS: Keep = Keep::Keys(&[
+        ("apiVersion", Keep::All),
+        ("kind", Keep::All),
+        ("metadata", Keep::Keys(&[("name", Keep::All), ("annotations", Keep::All)])),
+    ]);
+
     /// Reads the head of a document.
     pub(super) fn read(node: &Node) -> Result<Head, (Option<u32>, String)> {
         let mut head = Head::default();

@@ -409,7 +409,7 @@ fn documents(
                 let line = lines.and_then(|offset: usize| origin.line(start + offset));
                 Error::Manifest { template: name.clone(), line, message }
             };
-            let nodes = yaml::documents(text, &yaml::Options::lenient())
+            let nodes = yaml::parts(text, &yaml::Options::lenient(), Head::PARTS)
                 .map_err(|error| failed(Some(error.at.line), error.to_string()))?;
             let head = match nodes.first() {
                 Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message))?,
