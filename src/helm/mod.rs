@@ -17,6 +17,7 @@ pub mod glob;
 pub mod goyaml;
 mod manifest;
 pub mod metadata;
+pub mod output;
 pub mod overrides;
 pub mod package;
 pub mod render;
@@ -24,14 +25,16 @@ mod schema;
 pub mod semver;
 mod strvals;
 pub mod template;
+mod unused;
 mod values;
 
 pub use capabilities::Capabilities;
 pub use chart::{Chart, Origin};
 pub use error::Error;
+pub use output::{Show, to_helm_template_output};
 pub use overrides::Overrides;
 pub use package::Package;
-pub use render::{Options, Release, Rendered, Show, render, to_helm_template_output};
+pub use render::{Options, Release, Rendered, render};
 pub use template::clock::Time;
 
 /// What enters from outside the chart.

@@ -29,7 +29,11 @@ impl Str {
 
     /// Returns the text, with U+FFFD for what is not UTF-8.
     pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        // The strict check first: it is many times faster than the one that replaces.
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.0),
+        }
     }
 
     /// Returns the length in bytes.

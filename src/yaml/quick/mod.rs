@@ -300,6 +300,9 @@ impl<'t> Reader<'t> {
             None => self.open(start, !dash)?,
             Some(top) if top.indent < indent => {
                 top.waiting?;
+                if !dash && self.key(start)?.is_none() {
+                    return self.value(start);
+                }
                 self.open(start, !dash)?;
             }
             Some(top) if top.is_map() && dash => {
@@ -401,10 +404,10 @@ impl<'t> Reader<'t> {
     /// Tells whether a plain scalar can begin here.
     fn starts_plain(&self, at: usize) -> bool {
         match self.byte(at) {
-            Some(b'-') => !self.is_gap(at + 1) && self.byte(at + 1) != Some(b'\t'),
+            Some(b'-' | b':') => !self.is_gap(at + 1) && self.byte(at + 1) != Some(b'\t'),
             Some(
-                b'?' | b':' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"'
-                | b'%' | b'@' | b'`' | b'\t' | b' ' | b'\n',
+                b'?' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"' | b'%'
+                | b'@' | b'`' | b'\t' | b' ' | b'\n',
             )
             | None => false,
             Some(_) => true,

@@ -30,7 +30,7 @@ fn scalar() -> impl Strategy<Value = String> {
             "", "a", "yes", "null", "~", "1", "0644", "1.10", "-1", "-x", "a: b", "a#b", "a #b", "[]", "{}", "[a, \"b\", 'c']",
             "{a: 1, \"b\": [x, y]}", "[a b]", "{{ x }}", "\"a\\n\\tb\"", "\"a\\x41\"", "\"a: 'b' # c\"", "'it''s'", "''", "\"\"", ".inf",
             "-.nan", "2001-01-01", "<<", "*a", "&a b", "!!str 1", "!x", "|", ">", "|-\n", "%a", "@a", "a:b", "a:", "http://x:80/y", "é – ü",
-            "\u{85}", "a\tb", "a  # c", "'a' # c", "\"a\"b", "? a", ": a", "- a", "-", "\"a\n  b\"", "'a\n\n   b '", "\"a \\\n   b\"", "a\n   b\n\n    c",
+            "\u{85}", "a\tb", "a  # c", "'a' # c", "\"a\"b", "? a", ": a", "- a", "-", ":80", "::", "\"a\n  b\"", "'a\n\n   b '", "\"a \\\n   b\"", "a\n   b\n\n    c",
         ])
         .prop_map(str::to_owned),
         2 => ("[|>]", "[-+]?", "[1-9]?", prop::collection::vec("[ ]{0,7}[a-z#:\\-\\t ]{0,5}", 0..5))
@@ -83,6 +83,11 @@ fn write(out: &mut String, shape: &Shape, indent: usize, inline: bool) {
                 out.push_str(key);
                 out.push(':');
                 match value {
+                    Shape::Scalar(text) if text.starts_with(['{', 'a', '"']) => {
+                        out.push('\n');
+                        out.push_str(&" ".repeat(indent + 1));
+                        write(out, value, indent + 1, true);
+                    }
                     Shape::Scalar(_) => {
                         out.push(' ');
                         write(out, value, indent + 1, true);
@@ -152,6 +157,7 @@ fn ordinary_texts_take_the_short_way() {
         "a: |\n  x\n\n   y\n  # z\n\nb: >-\n  x\n  y\n\n  z\n   w\n  v\nc: text\n  goes on\n\n  here\nd: \"and\n  here\"\n",
         "a:\n  - b:\n\n  -\n    c: d",
         "- a\n- b\n---\nc: d\n",
+        "a:\n  {}\nb:\n  - x\nc:\n    \"y\"\nd:\n  z\n  z\ne: :80\n",
         "8080: x\n'y': z\n.a: -b\nc: |+\n  x\n\n",
         "",
         "# nothing",
