@@ -29,7 +29,7 @@ use super::{
     template::{
         exec::{Interp, Templates, Trail, without_no_value},
         parser::{self, Parsed},
-        value::{Dict, DictKind, Map, Str, Value},
+        value::{self, Dict, DictKind, Map, Str, Value},
     },
     unused::{track, unused},
     values::{coalesce_values, new_dict, table_at},
@@ -355,15 +355,18 @@ fn execute(
     let names = order(units);
     let mut templates = Templates::default();
     // Subcharts often carry the same library: what was parsed once is the same in another place.
-    let mut known: HashMap<&[u8], Parsed> = HashMap::new();
+    // Found by their lengths: equal lengths are rare, and comparing is cheaper than hashing.
+    let mut known: HashMap<usize, Vec<(&[u8], Parsed)>> = HashMap::new();
     for name in &names {
         let text: &[u8] = &units[*name].file.data;
-        let parsed = match known.get(text).and_then(|parsed| parser::renamed(parsed, name)) {
+        let alike = known.entry(text.len()).or_default();
+        let same = alike.iter().find(|(other, _)| *other == text);
+        let parsed = match same.and_then(|(_, parsed)| parser::renamed(parsed, name)) {
             Some(parsed) => parsed,
-            None => parser::parse(name, &String::from_utf8_lossy(text))?,
+            None => parser::parse(name, &value::text(text))?,
         };
         templates.add(&parsed);
-        known.insert(text, parsed);
+        alike.push((text, parsed));
     }
     drop(known);
     let mut interp = Interp::new(templates, ambient, limits);

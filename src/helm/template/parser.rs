@@ -14,7 +14,7 @@ use super::{
     ast::{Branch, Command, Expr, Node, Number, Pipe, Pos},
     lexer::{Keyword, LexError, Lexeme, Lexer, Token},
     number::{parse_number, unquote, unquote_char},
-    value::Value,
+    value::{self, Value},
 };
 use crate::helm::funcs;
 
@@ -60,7 +60,7 @@ impl Template {
 }
 
 fn is_blank(text: &[u8]) -> bool {
-    String::from_utf8_lossy(text).trim().is_empty()
+    value::text(text).trim().is_empty()
 }
 
 /// Says what the template breaks, and where.
