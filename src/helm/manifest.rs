@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::yaml::{Node, Value};
+use crate::yaml::{Keep, Node, Value};
 
 use super::metadata::scalar;
 
@@ -93,25 +93,23 @@ pub(super) fn split(text: &str) -> Vec<(usize, usize)> {
     };
     let mut begin = trimmed_start;
     let mut at = trimmed_start;
-    while at + 3 <= bytes.len() {
-        let Some(found) = text[at..trimmed_end].find("---") else { break };
-        let mark = at + found;
-        let line_start = mark == trimmed_start || (mark > begin && bytes[mark - 1] == b'\n');
-        if !line_start {
-            at = mark + 1;
-            continue;
+    // Where a line begins: at the very start, and behind every line feed that no marker before it has taken.
+    let mut line = Some(trimmed_start);
+    while let Some(mark) = line {
+        if bytes[mark..].starts_with(b"---") {
+            let mut end = mark;
+            while end > begin && is_space(bytes[end - 1]) {
+                end -= 1;
+            }
+            push(begin, end);
+            at = mark + 3;
+            while at < bytes.len() && is_space(bytes[at]) {
+                at += 1;
+            }
+            begin = at;
         }
-        let mut end = mark;
-        while end > begin && is_space(bytes[end - 1]) {
-            end -= 1;
-        }
-        push(begin, end);
-        let mut next = mark + 3;
-        while next < bytes.len() && is_space(bytes[next]) {
-            next += 1;
-        }
-        begin = next;
-        at = next;
+        line = text[at..trimmed_end].find('\n').map(|feed| at + feed + 1);
+        at = line.unwrap_or(at);
     }
     push(begin, trimmed_end);
     parts
@@ -131,6 +129,13 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// The parts of a document that [`Head::read`] looks at.
+    pub(super) const PARTS: Keep = Keep::Keys(&[
+        ("apiVersion", Keep::All),
+        ("kind", Keep::All),
+        ("metadata", Keep::Keys(&[("name", Keep::All), ("annotations", Keep::All)])),
+    ]);
+
     /// Reads the head of a document.
     pub(super) fn read(node: &Node) -> Result<Head, (Option<u32>, String)> {
         let mut head = Head::default();

@@ -18,6 +18,7 @@ pub mod goyaml;
 pub mod index;
 mod manifest;
 pub mod metadata;
+pub mod output;
 pub mod overrides;
 pub mod package;
 pub mod render;
@@ -25,15 +26,17 @@ mod schema;
 pub mod semver;
 mod strvals;
 pub mod template;
+mod unused;
 mod values;
 
 pub use capabilities::Capabilities;
 pub use chart::{Chart, Origin};
 pub use error::Error;
 pub use index::Index;
+pub use output::{Show, to_helm_template_output};
 pub use overrides::Overrides;
 pub use package::Package;
-pub use render::{Options, Release, Rendered, Show, render, to_helm_template_output};
+pub use render::{Options, Release, Rendered, render};
 pub use template::clock::Time;
 
 /// What enters from outside the chart.

@@ -7,7 +7,11 @@
 //! # Failure
 //! [`Error`] with the template, the line and the include chain; nothing is returned from a chart that fails in part.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -24,10 +28,11 @@ use super::{
     schema, semver,
     template::{
         exec::{Interp, Templates, Trail, without_no_value},
-        parser,
-        value::{Dict, DictKind, Map, Str, Value},
+        parser::{self, Parsed},
+        value::{self, Dict, DictKind, Map, Str, Value},
     },
-    values::{GLOBAL, coalesce_values, new_dict, table_at},
+    unused::{track, unused},
+    values::{coalesce_values, new_dict, table_at},
 };
 
 /// Stack of the renderer's thread. Only pages that are used cost memory; 3,000 nested templates need about half of it.
@@ -349,10 +354,21 @@ fn execute(
 ) -> Result<BTreeMap<String, (String, Trail)>, Error> {
     let names = order(units);
     let mut templates = Templates::default();
+    // Subcharts often carry the same library: what was parsed once is the same in another place.
+    // Found by their lengths: equal lengths are rare, and comparing is cheaper than hashing.
+    let mut known: HashMap<usize, Vec<(&[u8], Parsed)>> = HashMap::new();
     for name in &names {
-        let parsed = parser::parse(name, &String::from_utf8_lossy(&units[*name].file.data))?;
+        let text: &[u8] = &units[*name].file.data;
+        let alike = known.entry(text.len()).or_default();
+        let same = alike.iter().find(|(other, _)| *other == text);
+        let parsed = match same.and_then(|(_, parsed)| parser::renamed(parsed, name)) {
+            Some(parsed) => parsed,
+            None => parser::parse(name, &value::text(text))?,
+        };
         templates.add(&parsed);
+        alike.push((text, parsed));
     }
+    drop(known);
     let mut interp = Interp::new(templates, ambient, limits);
     let mut outputs = BTreeMap::new();
     for name in names {
@@ -409,7 +425,7 @@ fn documents(
                 let line = lines.and_then(|offset: usize| origin.line(start + offset));
                 Error::Manifest { template: name.clone(), line, message }
             };
-            let nodes = yaml::documents(text, &yaml::Options::lenient())
+            let nodes = yaml::parts(text, &yaml::Options::lenient(), Head::PARTS)
                 .map_err(|error| failed(Some(error.at.line), error.to_string()))?;
             let head = match nodes.first() {
                 Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message))?,
@@ -447,99 +463,4 @@ fn crds(live: &Live<'_>, path: &str, found: &mut Vec<Crd>) {
     for child in &live.children {
         crds(child, &format!("{path}/charts/{}", child.metadata.name), found);
     }
-}
-
-fn track(values: &Rc<Dict>) {
-    values.track();
-    for value in values.peek(Map::clone).values() {
-        if let Value::Dict(inner) = value {
-            track(inner);
-        }
-    }
-}
-
-/// Reports values that were given and that no template looked at.
-fn unused(given: &Rc<Dict>, seen: &Rc<Dict>, tables: &[Rc<Dict>], path: &str, warnings: &mut Vec<Warning>) {
-    for (key, value) in given.peek(Map::clone) {
-        let name = key.text().into_owned();
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let here = seen.peek(|map| map.get(&key).cloned());
-        let globals: Vec<Rc<Dict>> = match path.strip_prefix(GLOBAL) {
-            // Every subchart has its own copy of the globals.
-            Some(rest) => {
-                let parent = rest.rsplit_once('.').map_or("", |(parent, _)| parent);
-                tables.iter().filter_map(|table| table_at(table, &format!("{GLOBAL}{parent}"))).collect()
-            }
-            None => Vec::new(),
-        };
-        match (&value, &here) {
-            // A table of a subchart, or one that nobody printed as a whole.
-            (Value::Dict(value), Some(Value::Dict(here))) => unused(value, here, tables, &path, warnings),
-            (_, Some(_)) => {
-                let read = seen.was_read(key.bytes()) || globals.iter().any(|table| table.was_read(key.bytes()));
-                if !read && path != GLOBAL {
-                    warnings.push(Warning::UnusedValue { path });
-                }
-            }
-            // Removed by null, or a switch that only dependencies look at.
-            (_, None) => {}
-        }
-    }
-}
-
-/// What `helm template` prints besides the manifests.
-#[derive(Clone, Debug, Default)]
-pub struct Show {
-    /// With the files of `crds/`.
-    pub include_crds: bool,
-    /// Without hooks.
-    pub no_hooks: bool,
-    /// Without test hooks.
-    pub skip_tests: bool,
-    /// Only what these templates made; patterns of paths below the chart.
-    pub show_only: Vec<String>,
-}
-
-/// Returns what `helm template` prints.
-///
-/// # Errors
-/// [`Error::NoSuchTemplate`] when a pattern of `show_only` matches nothing.
-pub fn to_helm_template_output(rendered: &Rendered, show: &Show) -> Result<String, Error> {
-    let mut out = String::new();
-    if show.include_crds {
-        for crd in &rendered.crds {
-            out.push_str(&format!("---\n# Source: {}\n{}\n", crd.path, crd.text));
-        }
-    }
-    for manifest in &rendered.manifests {
-        out.push_str(&format!("---\n# Source: {}\n{}\n", manifest.template, manifest.text));
-    }
-    let mut out = format!("{}\n", out.trim());
-    if !show.no_hooks {
-        for hook in rendered.hooks.iter().filter(|hook| !(show.skip_tests && hook.is_test())) {
-            out.push_str(&format!("---\n# Source: {}\n{}\n", hook.manifest.template, hook.manifest.text));
-        }
-    }
-    if show.show_only.is_empty() {
-        return Ok(out);
-    }
-    let parts: Vec<&str> = split(&out).into_iter().map(|(start, end)| &out[start..end]).collect();
-    let mut shown = String::new();
-    for pattern in &show.show_only {
-        let mut missing = true;
-        for part in &parts {
-            let source = part.find("# Source: ").and_then(|at| {
-                let line = part[at + 10..].lines().next()?;
-                Some(line.split_once('/')?.1)
-            });
-            if source.is_some_and(|source| super::glob::shell_match(pattern, source) == Some(true)) {
-                shown.push_str(&format!("---\n{part}\n"));
-                missing = false;
-            }
-        }
-        if missing {
-            return Err(Error::NoSuchTemplate(pattern.clone()));
-        }
-    }
-    Ok(shown)
 }

@@ -71,7 +71,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, String> {
 pub(super) fn table(documents: &[Node]) -> Result<Rc<Dict>, String> {
     let mut merged = new_dict(Map::new());
     for document in documents {
-        if let Value::Dict(next) = from_node(document.clone())? {
+        if let Value::Dict(next) = from_node(document)? {
             merged = if merged.peek(Map::is_empty) { next } else { layered(&merged, &next, DEPTH) };
         }
     }

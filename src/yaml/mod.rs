@@ -1,8 +1,9 @@
 //! YAML and JSON documents with the place of every value: the words in which specs, manifests and values are written.
 //!
 //! ```text
-//!  text ─ libyaml events (compose.rs) ─→ graph with anchors ─ Go's rules (resolve.rs, scalar.rs) ─→ Node tree
-//!       └ RFC 8259, when it starts with { or [ (json.rs) ───────────────────────────────────────↗
+//!  text ─ ordinary block style, line by line (quick/) ─────────────────────────────────────────→ Node tree
+//!       ├ anything else: libyaml events (compose.rs) ─→ graph ─ Go's rules (resolve.rs, scalar.rs) ──↗
+//!       └ RFC 8259, when it starts with { or [ (json.rs) ────────────────────────────────────────────↗
 //! ```
 //!
 //! Values are resolved as Helm and kubectl do (go-yaml v2 below sigs.k8s.io/yaml): `yes` and `on` are booleans, `0644` is
@@ -23,6 +24,7 @@
 mod compose;
 mod json;
 mod node;
+mod quick;
 mod resolve;
 mod scalar;
 
@@ -31,6 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::{Classify, Kind};
 
 pub use node::{Mark, Node, Value};
+pub use quick::Keep;
 
 /// The largest text that is read: a hundred times the largest manifest in the wild (5 MB of CRDs).
 const MAX_BYTES: usize = 64 << 20;
@@ -204,13 +207,26 @@ impl Error {
 /// # Errors
 /// The first mistake, with its place.
 pub fn documents(text: &str, options: &Options) -> Result<Vec<Node>, Error> {
+    parts(text, options, Keep::All)
+}
+
+/// Parses every document of a text of which the caller needs a part: what `keep` names is there, and perhaps more.
+///
+/// The rest is held against the same rules: what [`documents`] refuses is refused here.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub fn parts(text: &str, options: &Options, keep: Keep) -> Result<Vec<Node>, Error> {
     if text.len() > options.max_bytes {
         let problem = Problem::TooLarge { bytes: text.len(), limit: options.max_bytes };
         return Err(Error::new(Mark::START, problem));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_start().starts_with(['{', '[']) {
-        return compose::documents(text, options);
+        return match quick::documents(text, options, keep) {
+            Some(documents) => Ok(documents),
+            None => compose::documents(text, options),
+        };
     }
     // kubectl tries JSON first for such texts too: YAML 1.1 refuses surrogate pairs, long keys and line breaks that JSON has.
     let as_json = match json::documents(text, options) {

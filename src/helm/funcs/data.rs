@@ -98,7 +98,7 @@ pub fn read(text: &str) -> Result<Value, String> {
     let documents =
         yaml::documents(first_document(text), &yaml::Options::lenient()).map_err(|error| error.to_string())?;
     match documents.into_iter().next() {
-        Some(node) => from_node(node),
+        Some(node) => from_node(&node),
         None => Ok(Value::Nil),
     }
 }
@@ -107,15 +107,15 @@ pub fn read(text: &str) -> Result<Value, String> {
 ///
 /// # Errors
 /// What JSON cannot hold.
-pub fn from_node(node: yaml::Node) -> Result<Value, String> {
-    Ok(match node.value {
+pub fn from_node(node: &yaml::Node) -> Result<Value, String> {
+    Ok(match &node.value {
         yaml::Value::Null => Value::Nil,
-        yaml::Value::Bool(truth) => Value::Bool(truth),
-        yaml::Value::Int(number) => Value::Float(number as f64),
-        yaml::Value::UInt(number) => Value::Float(number as f64),
-        yaml::Value::Float(number) if number.is_finite() => Value::Float(number),
+        yaml::Value::Bool(truth) => Value::Bool(*truth),
+        yaml::Value::Int(number) => Value::Float(*number as f64),
+        yaml::Value::UInt(number) => Value::Float(*number as f64),
+        yaml::Value::Float(number) if number.is_finite() => Value::Float(*number),
         yaml::Value::Float(number) => return Err(format!("json: unsupported value: {number}")),
-        yaml::Value::String(text) => Value::str(text),
+        yaml::Value::String(text) => Value::str(text.as_str()),
         yaml::Value::Seq(items) => {
             let mut list = Vec::with_capacity(items.len());
             for item in items {

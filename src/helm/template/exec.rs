@@ -122,6 +122,8 @@ pub struct Interp<'e> {
     pub limits: &'e Limits,
     /// Patterns that were compiled already.
     pub patterns: HashMap<Str, Rc<regex::bytes::Regex>>,
+    /// The name of the variable that every template starts with.
+    dollar: Rc<str>,
     templates: Rc<Templates>,
     parsed: HashMap<Str, Rc<Parsed>>,
     included: HashMap<Rc<str>, usize>,
@@ -137,6 +139,7 @@ impl<'e> Interp<'e> {
             ambient,
             limits,
             patterns: HashMap::new(),
+            dollar: "$".into(),
             templates: Rc::new(templates),
             parsed: HashMap::new(),
             included: HashMap::new(),
@@ -192,7 +195,8 @@ impl<'e> Interp<'e> {
         let Some(template) = template else { return Ok((Vec::new(), Vec::new())) };
         self.included.clear();
         let mut out = Vec::new();
-        let mut frame = Frame { template: &template, vars: vec![("$".into(), data.clone())], trail: Some(Vec::new()) };
+        let mut frame =
+            Frame { template: &template, vars: vec![(self.dollar.clone(), data.clone())], trail: Some(Vec::new()) };
         self.nodes(&mut frame, &data, &template.root, &mut out)?;
         Ok((out, frame.trail.unwrap_or_default()))
     }
@@ -210,7 +214,7 @@ impl<'e> Interp<'e> {
     fn run(&mut self, template: &Rc<Template>, data: Value) -> Result<Vec<u8>, CallError> {
         let data = data.settled();
         let mut out = Vec::new();
-        let mut frame = Frame { template, vars: vec![("$".into(), data.clone())], trail: None };
+        let mut frame = Frame { template, vars: vec![(self.dollar.clone(), data.clone())], trail: None };
         self.nested(|interp| {
             interp.nodes(&mut frame, &data, &template.root, &mut out).map_err(CallError::Exec)?;
             Ok(())
@@ -344,7 +348,8 @@ impl<'e> Interp<'e> {
                     Some(pipe) => self.pipe(frame, dot, pipe)?,
                     None => Value::Missing,
                 };
-                let mut inner = Frame { template: &template, vars: vec![("$".into(), data.clone())], trail: None };
+                let mut inner =
+                    Frame { template: &template, vars: vec![(self.dollar.clone(), data.clone())], trail: None };
                 if let Some(trail) = &mut frame.trail {
                     trail.push(Step { out: out.len() as u32, from: *pos, text: false });
                 }
@@ -719,18 +724,29 @@ fn checked(frame: &Frame<'_>, value: Value, param: Param, pos: Pos, code: &dyn s
 }
 
 /// Removes `<no value>`, which Go prints for what is missing and helm takes out again.
-pub fn without_no_value(mut text: Vec<u8>) -> Vec<u8> {
+pub fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     const MARK: &[u8] = b"<no value>";
-    if !text.windows(MARK.len()).any(|window| window == MARK) {
-        return text;
-    }
+    let find = |text: &[u8]| {
+        let mut at = 0;
+        loop {
+            at += text[at..].iter().position(|byte| *byte == MARK[0])?;
+            if text[at..].starts_with(MARK) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    };
+    let Some(mut at) = find(&text) else { return text };
     let mut kept = Vec::with_capacity(text.len());
     let mut rest = &text[..];
-    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
+    loop {
         kept.extend_from_slice(&rest[..at]);
         rest = &rest[at + MARK.len()..];
+        match find(rest) {
+            Some(next) => at = next,
+            None => break,
+        }
     }
     kept.extend_from_slice(rest);
-    text = kept;
-    text
+    kept
 }

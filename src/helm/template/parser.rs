@@ -14,7 +14,7 @@ use super::{
     ast::{Branch, Command, Expr, Node, Number, Pipe, Pos},
     lexer::{Keyword, LexError, Lexeme, Lexer, Token},
     number::{parse_number, unquote, unquote_char},
-    value::Value,
+    value::{self, Value},
 };
 use crate::helm::funcs;
 
@@ -48,8 +48,8 @@ pub struct Template {
     pub name: Rc<str>,
     /// The file it comes from.
     pub source: Rc<Source>,
-    /// What it does.
-    pub root: Vec<Node>,
+    /// What it does; shared between files that say the same.
+    pub root: Rc<[Node]>,
 }
 
 impl Template {
@@ -60,7 +60,7 @@ impl Template {
 }
 
 fn is_blank(text: &[u8]) -> bool {
-    String::from_utf8_lossy(text).trim().is_empty()
+    value::text(text).trim().is_empty()
 }
 
 /// Says what the template breaks, and where.
@@ -102,6 +102,21 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, ParseError> {
             Err(ParseError { file: name.to_owned(), line, message })
         }
     }
+}
+
+/// Returns what [`parse`] would make of the same text under another name, or `None` when that takes parsing it: the text
+/// speaks of one of the names.
+pub fn renamed(parsed: &Parsed, name: &str) -> Option<Parsed> {
+    let before = &parsed.first()?.source;
+    if before.text.contains(&*before.name) || before.text.contains(name) {
+        return None;
+    }
+    let source = Rc::new(Source { name: name.into(), text: before.text.clone() });
+    let under = |template: &Rc<Template>| {
+        let name = if template.name == before.name { &source.name } else { &template.name };
+        Rc::new(Template { name: name.clone(), source: source.clone(), root: template.root.clone() })
+    };
+    Some(parsed.iter().map(under).collect())
 }
 
 struct Fault {
@@ -199,7 +214,7 @@ impl<'a> Parser<'a> {
     }
 
     fn add(&mut self, name: Rc<str>, root: Vec<Node>) -> Parse<()> {
-        let template = Rc::new(Template { name: name.clone(), source: self.source.clone(), root });
+        let template = Rc::new(Template { name: name.clone(), source: self.source.clone(), root: root.into() });
         match self.found.get(&name).copied() {
             Some(place) if !self.order[place].is_empty() => {
                 if !template.is_empty() {
@@ -592,5 +607,27 @@ impl<'a> Parser<'a> {
                 return Ok(None);
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renaming_is_parsing_again_under_another_name() {
+        let text =
+            "{{/* x */}}{{- define \"lib.name\" -}}{{ .Values.a | default \"b\" }}{{- end }}\n{{ $x := 1 }}{{ $x }}";
+        let renamed = renamed(&parse("one/a.tpl", text).unwrap(), "two/a.tpl").unwrap();
+        assert_eq!(format!("{renamed:?}"), format!("{:?}", parse("two/a.tpl", text).unwrap()));
+        assert_eq!(&*renamed[0].source.name, "two/a.tpl");
+    }
+
+    #[test]
+    fn a_text_that_speaks_of_a_name_is_parsed_again() {
+        let parsed = parse("one", "{{ define \"two\" }}x{{ end }}").unwrap();
+        assert!(renamed(&parsed, "two").is_none());
+        assert!(renamed(&parsed, "three").is_some());
+        assert!(renamed(&parse("one", "{{ define \"one\" }}x{{ end }}").unwrap(), "three").is_none());
     }
 }
