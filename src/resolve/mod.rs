@@ -212,7 +212,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let mut failures: Vec<(Kind, Diagnostic)> =
         unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
     let mut wanted = Wanted::default();
-    let read = inputs::manifests(job).await;
+    let (read, fetched) = tokio::join!(inputs::manifests(job), charts::charts(job));
     for (entry, result) in read {
         match result {
             Ok(found) => {
@@ -236,7 +236,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
             Err(mistakes) => failures.extend(mistakes),
         }
     }
-    for (chart, result) in charts::charts(job).await {
+    for (chart, result) in fetched {
         match result {
             Ok(outcome) => carry(job.spec, &mut wanted, &mut failures, chart, outcome),
             Err(mistakes) => failures.extend(mistakes),

@@ -31,6 +31,21 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How much of what git complains about is read.
 const MAX_COMPLAINT: u64 = 64 << 10;
+/// What of git's own variables is passed on: how it proves who the user is and whom it trusts. Others say where a repository
+/// is, which is true for whoever called this program, such as a hook, and not here.
+const PASSED: &[&str] = &[
+    "GIT_ASKPASS",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_PROXY_SSL_CAINFO",
+    "GIT_SSH",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+];
 /// The longest name of a branch or tag that is passed on; file systems end names there.
 const MAX_REF: usize = 255;
 
@@ -213,7 +228,8 @@ fn run(
 ) -> Result<Vec<u8>, (String, Kind)> {
     let failed = |why: String| (why, Kind::NotFound);
     let mut command = Command::new("git");
-    command.env_clear().envs(environment.iter().filter(|(name, _)| !name.starts_with("GIT_")));
+    let passed = |name: &str| !name.starts_with("GIT_") || PASSED.contains(&name);
+    command.env_clear().envs(environment.iter().filter(|(name, _)| passed(name)));
     command
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ALLOW_PROTOCOL", "https:ssh:file")
