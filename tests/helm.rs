@@ -1,10 +1,15 @@
 //! The chart renderer against what the real helm answered (`tests/data/helm`, with the script that asked), and against
 //! hostile input.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use airgap_bundler::{
-    helm::{Ambient, Capabilities, Chart, Error, Limits, Options, Origin, Overrides, Release, Rendered, Time, render},
+    helm::{
+        Ambient, Capabilities, Chart, Error, KeySource, Limits, Options, Origin, Overrides, Release, Rendered, Time,
+        render,
+    },
     tree::Tree,
 };
 use bytes::Bytes;
@@ -20,13 +25,17 @@ fn chart(files: &[(&str, &str)]) -> Result<Chart, Error> {
 }
 
 fn ambient() -> Ambient {
-    Ambient { now: Time::unix(1_700_000_000), random: [7; 32] }
+    Ambient { now: Time::unix(1_700_000_000), random: [7; 32], keys: KeySource::Sample }
 }
 
 fn rendered(chart: &Chart, limits: &Limits) -> Result<Rendered, Error> {
+    rendered_with(chart, limits, &ambient())
+}
+
+fn rendered_with(chart: &Chart, limits: &Limits, ambient: &Ambient) -> Result<Rendered, Error> {
     let capabilities = Capabilities::default().with_kube_version("1.33.0").unwrap();
     let release = Release::new("rel", "ns");
-    render(chart, &Overrides::new(), &release, &capabilities, &ambient(), limits, &Options::default())
+    render(chart, &Overrides::new(), &release, &capabilities, ambient, limits, &Options::default())
 }
 
 /// Renders one expression in the chart that the real helm was asked with.

@@ -10,8 +10,8 @@ use crate::{
     event::Event,
     files::{self, Limits as FileLimits},
     helm::{
-        Ambient, Capabilities, Chart, Limits, Options, Origin, Overrides, Release, Show, Time, render, render::Warning,
-        to_helm_template_output,
+        Ambient, Capabilities, Chart, KeySource, Limits, Options, Origin, Overrides, Release, Show, Time, render,
+        render::Warning, to_helm_template_output,
     },
     tree::{RelPath, Tree},
     trust::{Randomness as _, SystemRandomness},
@@ -22,8 +22,8 @@ const MAX_VALUES: u64 = 64 << 20;
 
 /// Render a chart from a folder or a .tgz as `helm template` does, without helm and without a cluster.
 ///
-/// Flags and output are those of `helm template` (version 4). Keys, certificates and password hashes that a chart
-/// generates have the right form, but are placeholders: render with helm what you mean to install.
+/// Flags and output are those of `helm template` (version 4), including the keys, certificates and password hashes that
+/// a chart generates: they are new with every run, as with helm.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// [NAME] CHART: the name of the release, and the chart: a folder or a .tgz.
@@ -146,7 +146,7 @@ impl Args {
         let now = i64::try_from(env::now()).unwrap_or_default();
         let mut random = [0; 32];
         SystemRandomness.fill(&mut random)?;
-        let ambient = Ambient { now: Time::unix(now), random };
+        let ambient = Ambient { now: Time::unix(now), random, keys: KeySource::Fresh };
         let options = Options { skip_schema_validation: self.skip_schema_validation };
         let overrides = self.overrides()?;
         let rendered = render(&chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;

@@ -15,6 +15,7 @@ pub mod error;
 pub mod funcs;
 pub mod glob;
 pub mod goyaml;
+mod keys;
 mod manifest;
 pub mod metadata;
 pub mod overrides;
@@ -29,6 +30,7 @@ mod values;
 pub use capabilities::Capabilities;
 pub use chart::{Chart, Origin};
 pub use error::Error;
+pub use keys::KeySource;
 pub use overrides::Overrides;
 pub use package::Package;
 pub use render::{Options, Release, Rendered, Show, render, to_helm_template_output};
@@ -41,6 +43,8 @@ pub struct Ambient {
     pub now: Time,
     /// The seed of everything random.
     pub random: [u8; 32],
+    /// Where the keys that charts generate come from.
+    pub keys: KeySource,
 }
 
 /// Bounds of a rendering.
