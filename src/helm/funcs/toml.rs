@@ -484,7 +484,7 @@ fn scalar(word: &str) -> Result<Value, String> {
     }
     if word.len() >= 8 && word.as_bytes()[0].is_ascii_digit() && word.contains(['-', ':']) {
         for layout in ["2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02"] {
-            if let Some(time) = crate::helm::template::clock::Time::parse(layout, word) {
+            if let Ok(time) = crate::helm::template::clock::Time::parse(layout, word) {
                 return Ok(Value::object(crate::helm::template::object::Object::Time(time)));
             }
         }

@@ -68,7 +68,7 @@ fn distinguished(name: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Writes a time: UTCTime up to 2049, GeneralizedTime from then on (RFC 5280, 4.1.2.5).
 fn moment(time: Time) -> Vec<u8> {
-    let time = time.at_offset(0);
+    let time = time.utc();
     let short = time.format("2006").parse().is_ok_and(|year: i64| (1950..2050).contains(&year));
     if short {
         der::element(tag::UTC_TIME, time.format("060102150405Z").as_bytes())
