@@ -103,7 +103,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, CallError> {
             b.type_name(),
             strval(b)?.text()
         ))),
-        (Value::Object(a), Value::Object(b)) => Ok(std::rc::Rc::ptr_eq(a, b)),
+        (Value::Object(a), Value::Object(b)) => Ok(a.equals(b)),
         _ if nil_slice(a) || nil_slice(b) => Ok(nil_slice(a) && nil_slice(b)),
         _ => Err(CallError::function(format!("non-comparable type {}: {}", strval(b)?.text(), b.type_name()))),
     }

@@ -197,6 +197,19 @@ fn write(out: &mut Vec<u8>, value: &Value, form: Form, indent: usize, depth: usi
             }
             out.push(b'}');
         }
+        Value::Object(object) if matches!(**object, Object::KubeVersion(_)) => {
+            // A structure keeps the order of its fields, other than a map.
+            let parts = object.parts().into_iter().filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()));
+            for (i, (name, part)) in parts.enumerate() {
+                out.push(if i == 0 { b'{' } else { b',' });
+                line(out, form, indent + 1);
+                string(out, name.as_bytes(), false);
+                out.extend_from_slice(if form == Form::Pretty { b": " } else { b":" });
+                write(out, &part, form, indent + 1, depth + 1)?;
+            }
+            line(out, form, indent);
+            out.push(b'}');
+        }
         Value::Object(object) => match object_value(object) {
             Value::Object(_) => out.extend_from_slice(b"{}"),
             other => write(out, &other, form, indent, depth + 1)?,

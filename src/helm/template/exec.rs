@@ -86,9 +86,10 @@ impl Frame<'_> {
         let full = code.to_string();
         let code = match full.char_indices().nth(20) {
             Some((cut, _)) => format!("{}...", &full[..cut]),
-            None => full,
+            None => full.clone(),
         };
-        Site { file: source.name.to_string(), line, column, template: self.template.name.to_string(), code }
+        let (file, template) = (source.name.to_string(), self.template.name.to_string());
+        Site { file, line, column, template, code, expression: full, text: source.line_text(pos) }
     }
 
     fn fail<T>(&self, pos: Pos, code: &dyn std::fmt::Display, message: impl Into<String>) -> Eval<T> {
@@ -666,10 +667,11 @@ impl<'e> Interp<'e> {
             (Expr::Str(_, value, _), Param::Str) => Ok(value.clone()),
             (Expr::Bool(_, truth), Param::Bool) => Ok(Value::Bool(*truth)),
             (Expr::Number(_, Number { int: Some(int), .. }), Param::Int) => Ok(Value::int(*int)),
-            (Expr::Number(_, Number { int: Some(int), .. }), Param::Uint32) if u32::try_from(*int).is_ok() => {
-                Ok(Value::Int(IntKind::Uint32, *int))
+            // Go cuts a constant to the type without a word.
+            (Expr::Number(_, Number { int: Some(int @ 0..), .. }), Param::Uint32) => {
+                Ok(Value::Int(IntKind::Uint32, *int & i64::from(u32::MAX)))
             }
-            (Expr::Number(_, number), Param::Float) => Ok(Value::Float(number.float)),
+            (Expr::Number(_, number), Param::Float) if number.complex.is_none_or(|(_, imaginary)| imaginary == 0.0) => Ok(Value::Float(number.float)),
             (Expr::Bool(..) | Expr::Number(..) | Expr::Str(..), _) => {
                 let message = match param {
                     Param::Str | Param::Bool => format!("expected {}; found {expr}", param.name()),
@@ -697,6 +699,9 @@ fn interface_name(value: &Value) -> &'static str {
 }
 
 fn constant(frame: &Frame<'_>, pos: Pos, number: &Number) -> Eval<Value> {
+    if let Some((real, imaginary)) = number.complex {
+        return Ok(Value::object(super::object::Object::Complex(real, imaginary)));
+    }
     if number.is_float {
         return Ok(Value::Float(number.float));
     }

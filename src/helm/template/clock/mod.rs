@@ -149,7 +149,7 @@ impl Time {
         if zone.iana_name() != Some(name) {
             return None;
         }
-        let moment = jiff::Timestamp::from_second(self.seconds).ok()?;
+        let moment = jiff::Timestamp::from_second(known(self.seconds)).ok()?;
         let info = zone.to_offset_info(moment);
         Some(Time { offset: info.offset().seconds(), zone: Zone::new(info.abbreviation()), ..self })
     }
@@ -211,7 +211,7 @@ impl Time {
             Piece::ZeroSecond => format!("{:02}", civil.second),
             Piece::LongYear if civil.year < 0 => format!("-{:04}", -civil.year),
             Piece::LongYear => format!("{:04}", civil.year),
-            Piece::Year => format!("{:02}", civil.year.rem_euclid(100)),
+            Piece::Year => format!("{:02}", civil.year.unsigned_abs() % 100),
             Piece::Pm => if civil.hour >= 12 { "PM" } else { "AM" }.to_owned(),
             Piece::SmallPm => if civil.hour >= 12 { "pm" } else { "am" }.to_owned(),
             Piece::Zone if !self.zone.name().is_empty() => self.zone.name().to_owned(),
@@ -287,6 +287,7 @@ impl Time {
                     _ => Value::int(order as i64),
                 }
             }
+            ("Location", []) => Value::from(self.zone.name()),
             ("IsZero", []) => Value::Bool(self.seconds == Time::zero().seconds && self.nanos == 0),
             ("Add", [Value::Int(_, nanos)]) => Value::object(super::object::Object::Time(self.plus(*nanos))),
             ("AddDate", [Value::Int(_, years), Value::Int(_, months), Value::Int(_, days)]) => {
@@ -304,6 +305,14 @@ impl Time {
         };
         Some(Ok(value))
     }
+}
+
+/// Returns a second of the same rules within the database's range: the calendar repeats every 400 years.
+fn known(seconds: i64) -> i64 {
+    const CYCLE: i64 = 146_097 * DAY;
+    // Years 9599 to 9999; nothing before the year -9999 had zones.
+    const LATE: i64 = 253_402_200_000 - CYCLE;
+    if seconds > LATE { LATE + (seconds - LATE) % CYCLE } else { seconds.max(-377_000_000_000) }
 }
 
 fn wrong(method: &str) -> CallError {
