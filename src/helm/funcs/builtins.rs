@@ -1,6 +1,6 @@
 //! The functions of Go's template language itself, and helm's own that reach into the evaluator.
 
-use super::{Args, Func, Outcome, Param, Run, func, strval, variadic};
+use super::{Args, Func, Outcome, Param, Run, func, strval, variadic, weigh};
 use crate::helm::template::{
     error::CallError,
     exec::Interp,
@@ -29,9 +29,13 @@ pub(super) const FUNCS: &[Func] = &[
     func("len", &[Any], len),
     variadic("index", &[Any], Any, index),
     variadic("call", &[Any], Any, call),
-    variadic("print", &[], Any, |_, args| Ok(Value::str(gofmt::sprint_all(args.0)?))),
+    variadic("print", &[], Any, |interp, args| {
+        args.0.iter().try_for_each(|value| weigh(interp, value))?;
+        Ok(Value::str(gofmt::sprint_all(args.0)?))
+    }),
     variadic("println", &[], Any, |_, args| Ok(Value::str(gofmt::sprintln(args.0)?))),
     variadic("printf", &[Text], Any, |interp, args| {
+        args.from(1).iter().try_for_each(|value| weigh(interp, value))?;
         Ok(Value::str(gofmt::sprintf(args.bytes(0), args.from(1), interp.limits.output)?))
     }),
     variadic("html", &[], Any, |_, args| Ok(Value::str(html(&joined(args)?)))),

@@ -1,6 +1,6 @@
 //! TOML in both directions, in the layout that helm's library writes.
 
-use super::{Func, Param, func, json::failure};
+use super::{Func, Param, func, json::failure, weigh};
 use crate::helm::template::{
     gofmt,
     value::{Dict, Map, Str, Value},
@@ -13,6 +13,7 @@ const DEPTH: usize = 500;
 
 pub(super) const FUNCS: &[Func] = &[
     func("toToml", &[Any], |interp, args| {
+        weigh(interp, args.value(0))?;
         let text = match write(args.value(0)) {
             Ok(text) => text,
             Err(message) => message,

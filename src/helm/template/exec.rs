@@ -25,7 +25,8 @@ use crate::helm::{
 const INCLUDES: usize = 1000;
 
 /// Bytes of text that count as one step of work.
-const BYTES_PER_STEP: usize = 64;
+/// All text that the steps of a chart pay for together is less than a gigabyte.
+const BYTES_PER_STEP: usize = 16;
 
 /// Holds the templates that names resolve to; a child sees its parent's.
 #[derive(Debug, Default)]
@@ -259,7 +260,10 @@ impl<'e> Interp<'e> {
                 let parsed = parser::parse("gotpl", &text.text())
                     .map_err(|error| CallError::Parse { text: text.text().chars().take(200).collect(), error })?;
                 let parsed = Rc::new(parsed);
-                self.parsed.insert(text.clone(), parsed.clone());
+                // What is long or one of very many is not worth its memory.
+                if text.len() <= 16 << 10 && self.parsed.len() < 4096 {
+                    self.parsed.insert(text.clone(), parsed.clone());
+                }
                 parsed
             }
         };
@@ -646,7 +650,7 @@ impl<'e> Interp<'e> {
         let done = run(self, Args(&values)).map_err(|error| frame.call_failed(pos, code, func.name, error))?;
         let size = match &done {
             Value::Str(text) | Value::Bytes(text) => text.len(),
-            Value::List(list) => list.items.len() * 16,
+            Value::List(list) => list.items.len() * 8,
             _ => 0,
         };
         match self.afford(size) {
@@ -671,7 +675,9 @@ impl<'e> Interp<'e> {
             (Expr::Number(_, Number { int: Some(int @ 0..), .. }), Param::Uint32) => {
                 Ok(Value::Int(IntKind::Uint32, *int & i64::from(u32::MAX)))
             }
-            (Expr::Number(_, number), Param::Float) if number.complex.is_none_or(|(_, imaginary)| imaginary == 0.0) => Ok(Value::Float(number.float)),
+            (Expr::Number(_, number), Param::Float) if number.complex.is_none_or(|(_, imaginary)| imaginary == 0.0) => {
+                Ok(Value::Float(number.float))
+            }
             (Expr::Bool(..) | Expr::Number(..) | Expr::Str(..), _) => {
                 let message = match param {
                     Param::Str | Param::Bool => format!("expected {}; found {expr}", param.name()),

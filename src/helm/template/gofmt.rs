@@ -19,6 +19,9 @@ pub use super::floats::float;
 /// How deep a printed value may nest.
 const DEPTH: usize = 1000;
 
+/// Bytes of one printed value: one that holds itself many times over is short in memory and endless as text.
+const OUTPUT: usize = 64 << 20;
+
 /// Go's own bound for widths and precisions.
 const WIDTH: i64 = 1_000_000;
 
@@ -274,6 +277,9 @@ impl Printer {
         if self.depth > DEPTH {
             return Err(Limit::Depth(DEPTH));
         }
+        if self.out.len() > OUTPUT {
+            return Err(Limit::Output(OUTPUT));
+        }
         if verb == 'T' {
             let name = value.type_name();
             return self.string(name.as_bytes(), 's', value);
@@ -334,6 +340,10 @@ impl Printer {
             },
             Value::Str(text) => self.string(text.bytes(), verb, value)?,
             Value::Bytes(bytes) => match verb {
+                'v' if self.flags.sharp_v => {
+                    let shown: Vec<String> = bytes.bytes().iter().map(|byte| format!("{byte:#x}")).collect();
+                    self.out.extend_from_slice(format!("[]byte{{{}}}", shown.join(", ")).as_bytes());
+                }
                 'v' | 'd' => {
                     self.out.push(b'[');
                     for (i, byte) in bytes.bytes().iter().enumerate() {

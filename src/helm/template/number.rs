@@ -94,7 +94,13 @@ pub fn parse_number(text: &str) -> Result<Number, String> {
     };
     let signless = text.strip_prefix('+').unwrap_or(text);
     if let Some(int) = parse_int_literal(text).or_else(|| parse_int_literal(signless)) {
-        return Ok(Number { text: text.into(), int: Some(int), float: int as f64, is_float: looks_float, complex: None });
+        return Ok(Number {
+            text: text.into(),
+            int: Some(int),
+            float: int as f64,
+            is_float: looks_float,
+            complex: None,
+        });
     }
     if let Some(uint) = parse_uint_literal(text) {
         // Fits no int: an error where it is used, not here.

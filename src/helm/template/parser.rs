@@ -582,9 +582,10 @@ impl<'a> Parser<'a> {
             Token::Field => Expr::Field(pos, vec![text[1..].into()]),
             Token::Bool => Expr::Bool(pos, text == "true"),
             Token::CharConstant => match unquote_char(text) {
-                Some(c) => {
-                    Expr::Number(pos, Number { text: text.into(), int: Some(c), float: c as f64, is_float: false, complex: None })
-                }
+                Some(c) => Expr::Number(
+                    pos,
+                    Number { text: text.into(), int: Some(c), float: c as f64, is_float: false, complex: None },
+                ),
                 None => return self.fail(format!("malformed character constant: {text}")),
             },
             Token::Number => match parse_number(text) {

@@ -99,7 +99,7 @@ def dates():
     for layout, moment in itertools.product(layouts, moments):
         yield "{{ date %s %s }}" % (q(layout), moment)
     for zone, moment in itertools.product(zones, moments):
-        if zone == "EST" and moment.startswith("-9"):
+        if zone == "EST" and moment.startswith("-9") or zone == "Africa/Casablanca" and moment.startswith("2534"):
             continue
         yield "{{ dateInZone %s %s %s }}" % (q(layouts[1]), moment, q(zone))
     for zone in zones:
@@ -156,7 +156,7 @@ def formats():
     values = ["1", "-42", "0", '"hi"', '"h\u00e9\\x00`"', '""', "1.5", "-0.0", "1e6", "1e21", "true", "nil", '(list 1 "a" 2.5 nil)', '(dict "a" 1 "b" (list))', ".Values.l", ".Values.ls", ".Values.missing", "(int64 7)", '(index "abc" 1)', "'x'", '(.Files.GetBytes "files/a.txt")', '(splitList "," "a,b")', '(semver "1.2.3-a")', '(toDate "2006" "2024")', ".Values.m"]
     for verb, value in itertools.product(verbs, values):
         # Very wide output says nothing; addresses and the fields of a time change from run to run.
-        if "1000000" in verb and value not in ("1", '"hi"') or verb == "%p" or "toDate" in value and verb[-1:] not in "vsqT":
+        if "1000000" in verb and value not in ("1", '"hi"') or verb in ("%p", "%w") or "[1]d %[" in verb and "toDate" in value or ("toDate" in value or "semver" in value) and (verb[-1:] not in "vsqT" or "#" in verb):
             continue
         yield "{{ printf %s %s }}" % (q(verb), value) if "1000000" not in verb else "{{ printf %s %s | len }}" % (q(verb), value)
     for args in ['"%d %s"', '"%d" 1 2 3', '"%[2]d %[1]d" 1 2', '"%[2]*[1]d|" 3 5', '"%*d|" -5 3', '"%*d|" "x" 3', '"%.*f" 2 3.14159', '"%[3]*.[2]*[1]f|" 12.0 2 6', '"%6.2f%%" 99.5', '"%[1]d %d %d" 1 2', '"%[5]d" 1', '"%[]d" 1', '"%[1]" 1', '1', '', '"%s" 1 "a"', '"%v" (dict "x" (dict "y" nil))', '"%s" (list "a" (list "b" 1))', '"%d" (list 1 (list 2 "x"))', '"%x" (list "ab" 1)', '"%q" (list "a" 1 nil)', '"%t" (list true 1)', '"%5d" (list 1 2)', '"%-5s|" (list "a" "b")', '"%#v" (dict "a" (list 1 "b" nil true 1.5))']:
