@@ -1,10 +1,17 @@
 //! The chart renderer against what the real helm answered (`tests/data/helm`, with the script that asked), and against
 //! hostile input.
 
+mod errors;
+mod hostile;
+mod keys;
+
 use std::collections::BTreeMap;
 
 use airgap_bundler::{
-    helm::{Ambient, Capabilities, Chart, Error, Limits, Options, Origin, Overrides, Release, Rendered, Time, render},
+    helm::{
+        Ambient, Capabilities, Chart, Error, KeySource, Limits, Options, Origin, Overrides, Release, Rendered, Time,
+        render,
+    },
     tree::Tree,
 };
 use bytes::Bytes;
@@ -20,19 +27,26 @@ fn chart(files: &[(&str, &str)]) -> Result<Chart, Error> {
 }
 
 fn ambient() -> Ambient {
-    Ambient { now: Time::unix(1_700_000_000), random: [7; 32] }
+    Ambient { now: Time::unix(1_700_000_000), random: [7; 32], keys: KeySource::Sample }
 }
 
 fn rendered(chart: &Chart, limits: &Limits) -> Result<Rendered, Error> {
-    let capabilities = Capabilities::default().with_kube_version("1.33.0").unwrap();
-    let release = Release::new("rel", "ns");
-    render(chart, &Overrides::new(), &release, &capabilities, &ambient(), limits, &Options::default())
+    rendered_with(chart, limits, &ambient())
 }
 
-/// Renders one expression in the chart that the real helm was asked with.
-fn evaluate(expression: &str, values: &str, files: &BTreeMap<String, String>) -> Result<String, String> {
-    let partial = format!("{{{{- define \"x\" -}}}}{expression}{{{{- end -}}}}");
-    let template = "kind: X\nv: {{ include \"x\" . | b64enc | quote }}\n";
+fn rendered_with(chart: &Chart, limits: &Limits, ambient: &Ambient) -> Result<Rendered, Error> {
+    let capabilities = Capabilities::default().with_kube_version("1.33.0").unwrap();
+    let release = Release::new("rel", "ns");
+    render(chart, &Overrides::new(), &release, &capabilities, ambient, limits, &Options::default())
+}
+
+/// Renders one expression, or one file, in the chart that the real helm was asked with.
+fn evaluate(case: &Json, values: &str, files: &BTreeMap<String, String>) -> Result<String, String> {
+    let (partial, name) = match (case["expr"].as_str(), case["file"].as_str()) {
+        (Some(expression), _) => (format!("{{{{- define \"x\" -}}}}{expression}{{{{- end -}}}}"), "x"),
+        (None, text) => (text.unwrap().replace("@@", "1"), "golden/templates/_x.tpl"),
+    };
+    let template = &format!("kind: X\nv: {{{{ include {name:?} . | b64enc | quote }}}}\n");
     let mut all = vec![
         ("Chart.yaml", CHART),
         ("values.yaml", values),
@@ -59,8 +73,8 @@ fn expressions_give_what_helm_gives() {
     let (mut count, mut wrong) = (0, Vec::new());
     for line in include_str!("data/helm/expressions.jsonl").lines() {
         let case: Json = serde_json::from_str(line).unwrap();
-        let expression = case["expr"].as_str().unwrap();
-        let have = evaluate(expression, values, &files);
+        let expression = case["expr"].as_str().or(case["file"].as_str()).unwrap();
+        let have = evaluate(&case, values, &files);
         count += 1;
         let want = case["out"].as_str().map(base64).or_else(|| case["b64"].as_str().map(str::to_owned));
         let good = match (&have, &want) {
@@ -78,7 +92,7 @@ fn expressions_give_what_helm_gives() {
             wrong.push(format!("{expression}\n   helm: {helm:?}\n   here: {have:?}"));
         }
     }
-    assert!(count >= 1500, "only {count} expressions");
+    assert!(count >= 9_400, "only {count} expressions");
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -267,4 +281,59 @@ proptest! {
             let _ = values.check();
         }
     }
+}
+
+proptest! {
+    // Each case starts a thread: fewer of them.
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn merging_values_never_panics(
+        root in value(), child in value(), given in value(), set in "[a-c.]{0,6}(\\[[0-9]{1,2}\\])?=(null|1|\\{a,b\\}|x)?", text in "(child|global|[a-c])[.][a-c]=null"
+    ) {
+        let mut live = CHARTS.with(|cell| cell.borrow().clone());
+        live[1].1 = root;
+        live[3].1 = child;
+        let files: Vec<(&str, &str)> = live.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        // In this thread, so that a panic is one of the test.
+        if let Ok(chart) = chart(&files) {
+            let overrides = Overrides::new().file("given", given).set(set).set(text);
+            let capabilities = Capabilities::default();
+            let limits = Limits { steps: 100_000, ..Limits::default() };
+            let release = Release::new("rel", "ns");
+            let made = render(&chart, &overrides, &release, &capabilities, &ambient(), &limits, &Options::default());
+            prop_assert!(!matches!(made, Err(Error::Renderer(_))), "{:?}", made.err());
+        }
+    }
+}
+
+thread_local! {
+    static CHARTS: std::cell::RefCell<Vec<(&'static str, String)>> = std::cell::RefCell::new(vec![
+        ("Chart.yaml", format!("{CHART}dependencies: [{{name: child, version: 1.0.0, condition: a.b, tags: [a], import-values: [b, {{child: c, parent: a}}]}}]\n")),
+        ("values.yaml", String::new()),
+        ("charts/child/Chart.yaml", "apiVersion: v2\nname: child\nversion: 1.0.0\n".to_owned()),
+        ("charts/child/values.yaml", String::new()),
+        ("templates/a.yaml", "a: {{ toJson .Values }}\n".to_owned()),
+        ("charts/child/templates/a.yaml", "a: {{ toJson .Values }}\n".to_owned()),
+    ]);
+}
+
+/// Values of few names, so that they meet: tables, lists, nulls, scalars, the subchart and the globals.
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        Just(Json::from(1)),
+        Just(Json::from("x")),
+        Just(Json::from(false)),
+        Just(serde_json::json!([1, null]))
+    ];
+    let tree = leaf.prop_recursive(3, 12, 4, |inner| {
+        proptest::collection::btree_map(
+            prop_oneof![Just("a"), Just("b"), Just("c"), Just("child"), Just("global"), Just("exports"), Just("tags")],
+            inner,
+            0..4,
+        )
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    });
+    tree.prop_map(|tree| format!("{tree}\n"))
 }

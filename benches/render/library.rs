@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Instant};
 use airgap_bundler::{
     files::{self, Limits as FileLimits},
     helm::{
-        Ambient, Capabilities, Chart, Limits, Options, Origin, Overrides, Release, Show, Time, render,
+        Ambient, Capabilities, Chart, KeySource, Limits, Options, Origin, Overrides, Release, Show, Time, render,
         to_helm_template_output,
     },
     tree::{RelPath, Tree},
@@ -87,7 +87,7 @@ impl Case {
             &overrides,
             &Release::new("rel", value("-n").unwrap_or("default")),
             &capabilities,
-            &Ambient { now: Time::unix(1_700_000_000), random: [7; 32] },
+            &Ambient { now: Time::unix(1_700_000_000), random: [7; 32], keys: KeySource::Sample },
             &Limits::default(),
             &Options { skip_schema_validation: flag("--skip-schema-validation") },
         )

@@ -40,7 +40,7 @@ pub fn diagnostic(diagnostic: &Diagnostic) -> String {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let message = ui::clean(&diagnostic.message);
+    let message = ui::clean_lines(&diagnostic.message);
     let title = level.primary_title(message.as_str()).id(diagnostic.code);
     let hint = diagnostic.hint.as_deref().map(ui::clean);
     let source = diagnostic.at.as_ref().and_then(|at| {
@@ -89,7 +89,7 @@ pub fn failure(error: &dyn Classify, as_json: bool) -> u8 {
         }
         next = cause.source();
     }
-    let message = ui::clean(&error.to_string());
+    let message = ui::clean_lines(&error.to_string());
     causes.retain(|cause| !message.contains(cause.as_str()));
     let mut out = io::stderr().lock();
     if as_json {

@@ -8,8 +8,8 @@ use crate::{
     event::Event,
     files::{self, Limits as FileLimits},
     helm::{
-        Ambient, Capabilities, Chart, Limits, Options, Origin, Overrides, Release, Show, Time, render, render::Warning,
-        to_helm_template_output,
+        Ambient, Capabilities, Chart, KeySource, Limits, Options, Origin, Overrides, Release, Show, Time, render,
+        render::Warning, to_helm_template_output,
     },
     registry::{Credentials, Registries},
     resolve::{
@@ -25,8 +25,9 @@ const MAX_VALUES: u64 = 64 << 20;
 
 /// Render a chart as `helm template` does, without helm and without a cluster.
 ///
-/// The chart is a folder, a .tgz, an address in a registry (oci://…), or a name with --repo. Flags and output are those of `helm template` (version 4). Keys, certificates and password hashes that a chart
-/// generates have the right form, but are placeholders: render with helm what you mean to install.
+/// The chart is a folder, a .tgz, an address in a registry (oci://…), or a name with --repo. Flags and output are those of
+/// `helm template` (version 4), including the keys, certificates and password hashes that a chart generates: they are new
+/// with every run, as with helm.
 #[derive(Debug, clap::Args)]
 // helm's own `--version` is the chart's.
 #[command(disable_version_flag = true)]
@@ -192,7 +193,7 @@ impl Args {
         let now = i64::try_from(env::now()).unwrap_or_default();
         let mut random = [0; 32];
         SystemRandomness.fill(&mut random)?;
-        let ambient = Ambient { now: Time::unix(now), random };
+        let ambient = Ambient { now: Time::unix(now), random, keys: KeySource::Fresh };
         let options = Options { skip_schema_validation: self.skip_schema_validation };
         let overrides = self.overrides()?;
         let rendered = render(&chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;

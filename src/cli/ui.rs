@@ -156,6 +156,11 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Cleans a text of several lines; further lines are indented, so that none passes for a line of our own.
+pub fn clean_lines(text: &str) -> String {
+    text.trim().lines().map(clean).collect::<Vec<_>>().join("\n  ")
+}
+
 /// Writes a size for people, in powers of ten as registries and disks count: `595 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];

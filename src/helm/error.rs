@@ -1,6 +1,6 @@
 //! What goes wrong between a chart and its manifests.
 
-use crate::error::{Classify, Kind};
+use crate::error::{Classify, Diagnostic, Kind, Location};
 
 use super::{
     capabilities::KubeVersionError,
@@ -100,10 +100,15 @@ pub enum Error {
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// A template failed.
-    #[error("{0}")]
-    Exec(Box<ExecError>),
+    #[error("{error}")]
+    Exec {
+        /// How, in Go's words, with every place from the outermost template to the failing line.
+        error: Box<ExecError>,
+        /// The same for people: the failing place, what is wrong there, and what to do.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// What a template made is no YAML.
-    #[error("YAML parse error on {template}: {message}")]
+    #[error("YAML parse error on {template}{}: {message}", line.map(|line| format!(":{line}")).unwrap_or_default())]
     Manifest {
         /// The template.
         template: String,
@@ -124,7 +129,7 @@ impl Error {
     /// Returns the bound that was broken, if that is the reason.
     pub fn limit(&self) -> Option<Limit> {
         match self {
-            Error::Exec(error) => error.limit(),
+            Error::Exec { error, .. } => error.limit(),
             _ => None,
         }
     }
@@ -132,7 +137,7 @@ impl Error {
     /// Returns what the chart's author says through `fail` or `required`, if that is the reason.
     pub fn refusal(&self) -> Option<&str> {
         match self {
-            Error::Exec(error) => error.refusal(),
+            Error::Exec { error, .. } => error.refusal(),
             _ => None,
         }
     }
@@ -140,8 +145,46 @@ impl Error {
 
 impl From<Box<ExecError>> for Error {
     fn from(error: Box<ExecError>) -> Self {
-        Error::Exec(error)
+        let diagnostics = vec![diagnostic(&error)];
+        Error::Exec { error, diagnostics }
     }
+}
+
+/// Says where a template failed, why, and what the one who renders it can do.
+fn diagnostic(error: &ExecError) -> Diagnostic {
+    let root = error.root();
+    let mut hints = Vec::new();
+    match (error.unset(), error.refusal(), error.limit()) {
+        (Some(unset), ..) => {
+            let path = unset.wanted;
+            hints.push(format!("set {path} in a values file, or with --set {path}=VALUE"));
+        }
+        (None, Some(_), _) => {}
+        (None, None, Some(_)) => {
+            hints.push(
+                "the chart asks for more than any sound chart needs: look for a loop or a template that calls itself"
+                    .to_owned(),
+            );
+        }
+        (None, None, None) => match error.values().as_slice() {
+            [] => {}
+            values => hints.push(format!("look at the values that this line reads: {}", values.join(", "))),
+        },
+    }
+    let chain = error.chain();
+    if let [outer @ .., _] = chain.as_slice()
+        && !outer.is_empty()
+    {
+        // The nearest caller comes first, as in a stack trace.
+        let places: Vec<String> = outer.iter().rev().map(|site| format!("{}:{}", site.file, site.line)).collect();
+        hints.push(format!("it is included from {}", places.join(", from ")));
+    }
+    if !root.site.text.is_empty() {
+        hints.push(format!("the line is: {}", root.site.text));
+    }
+    let code = if error.refusal().is_some() { "chart-refused" } else { "template" };
+    let at = Location::new(root.site.file.as_str(), root.site.line, root.site.column + 1);
+    Diagnostic::error(code, error.sentence()).at(at).hint(hints.join("; "))
 }
 
 impl Classify for Error {
@@ -149,6 +192,13 @@ impl Classify for Error {
         match self {
             Error::Renderer(_) => Kind::Internal,
             _ => Kind::Usage,
+        }
+    }
+
+    fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Error::Exec { diagnostics, .. } => diagnostics,
+            _ => &[],
         }
     }
 }

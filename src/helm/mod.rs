@@ -16,6 +16,7 @@ pub mod funcs;
 pub mod glob;
 pub mod goyaml;
 pub mod index;
+mod keys;
 mod manifest;
 pub mod metadata;
 pub mod output;
@@ -33,6 +34,7 @@ pub use capabilities::Capabilities;
 pub use chart::{Chart, Origin};
 pub use error::Error;
 pub use index::Index;
+pub use keys::KeySource;
 pub use output::{Show, to_helm_template_output};
 pub use overrides::Overrides;
 pub use package::Package;
@@ -46,6 +48,8 @@ pub struct Ambient {
     pub now: Time,
     /// The seed of everything random.
     pub random: [u8; 32],
+    /// Where the keys that charts generate come from.
+    pub keys: KeySource,
 }
 
 /// Bounds of a rendering.

@@ -566,8 +566,8 @@ impl<'s> Checker<'s> {
 fn has_format(text: &str, format: &str) -> bool {
     use super::template::clock::Time;
     match format {
-        "date-time" => Time::parse("2006-01-02T15:04:05.999999999Z07:00", &text.to_ascii_uppercase()).is_some(),
-        "date" => Time::parse("2006-01-02", text).is_some(),
+        "date-time" => Time::parse("2006-01-02T15:04:05.999999999Z07:00", &text.to_ascii_uppercase()).is_ok(),
+        "date" => Time::parse("2006-01-02", text).is_ok(),
         "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
         "regex" => regexes::compile(text).is_ok(),

@@ -1,6 +1,6 @@
 //! The functions of Go's template language itself, and helm's own that reach into the evaluator.
 
-use super::{Args, Func, Outcome, Param, Run, func, strval, variadic};
+use super::{Args, Func, Outcome, Param, Run, func, strval, variadic, weigh};
 use crate::helm::template::{
     error::CallError,
     exec::Interp,
@@ -29,9 +29,13 @@ pub(super) const FUNCS: &[Func] = &[
     func("len", &[Any], len),
     variadic("index", &[Any], Any, index),
     variadic("call", &[Any], Any, call),
-    variadic("print", &[], Any, |_, args| Ok(Value::str(gofmt::sprint_all(args.0)?))),
+    variadic("print", &[], Any, |interp, args| {
+        args.0.iter().try_for_each(|value| weigh(interp, value))?;
+        Ok(Value::str(gofmt::sprint_all(args.0)?))
+    }),
     variadic("println", &[], Any, |_, args| Ok(Value::str(gofmt::sprintln(args.0)?))),
     variadic("printf", &[Text], Any, |interp, args| {
+        args.from(1).iter().try_for_each(|value| weigh(interp, value))?;
         Ok(Value::str(gofmt::sprintf(args.bytes(0), args.from(1), interp.limits.output)?))
     }),
     variadic("html", &[], Any, |_, args| Ok(Value::str(html(&joined(args)?)))),
@@ -103,7 +107,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, CallError> {
             b.type_name(),
             strval(b)?.text()
         ))),
-        (Value::Object(a), Value::Object(b)) => Ok(std::rc::Rc::ptr_eq(a, b)),
+        (Value::Object(a), Value::Object(b)) => Ok(a.equals(b)),
         _ if nil_slice(a) || nil_slice(b) => Ok(nil_slice(a) && nil_slice(b)),
         _ => Err(CallError::function(format!("non-comparable type {}: {}", strval(b)?.text(), b.type_name()))),
     }

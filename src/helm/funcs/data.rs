@@ -1,6 +1,6 @@
 //! YAML in both directions.
 
-use super::{Args, Func, Outcome, Param, func, json::failure};
+use super::{Args, Func, Outcome, Param, func, json::failure, weigh};
 use crate::{
     helm::{
         goyaml,
@@ -17,16 +17,21 @@ use Param::{Any, Str as Text};
 
 pub(super) const FUNCS: &[Func] = &[
     func("toYaml", &[Any], |interp, args| {
+        weigh(interp, args.value(0))?;
         Ok(match goyaml::write(args.value(0)) {
             Ok(text) => chomped(interp, text)?,
             Err(_) => Value::str(""),
         })
     }),
-    func("mustToYaml", &[Any], |interp, args| match goyaml::write(args.value(0)) {
-        Ok(text) => chomped(interp, text),
-        Err(error) => Err(CallError::function(error.to_string())),
+    func("mustToYaml", &[Any], |interp, args| {
+        weigh(interp, args.value(0))?;
+        match goyaml::write(args.value(0)) {
+            Ok(text) => chomped(interp, text),
+            Err(error) => Err(CallError::function(error.to_string())),
+        }
     }),
     func("toYamlPretty", &[Any], |interp, args| {
+        weigh(interp, args.value(0))?;
         Ok(match goyaml::write_pretty(args.value(0)) {
             Ok(text) => chomped(interp, text)?,
             Err(_) => Value::str(""),

@@ -16,26 +16,20 @@ const SECOND: i64 = 1_000_000_000;
 
 pub(super) const FUNCS: &[Func] = &[
     func("now", &[], |interp, _| Ok(moment(interp.ambient.now))),
-    func("date", &[Text, Any], |interp, args| Ok(shown(interp, &args.text(0), args.value(1)))),
-    func("dateInZone", &[Text, Any, Text], |interp, args| Ok(shown(interp, &args.text(0), args.value(1)))),
-    func("date_in_zone", &[Text, Any, Text], |interp, args| Ok(shown(interp, &args.text(0), args.value(1)))),
-    func("htmlDate", &[Any], |interp, args| Ok(shown(interp, "2006-01-02", args.value(0)))),
-    func("htmlDateInZone", &[Any, Text], |interp, args| Ok(shown(interp, "2006-01-02", args.value(0)))),
+    func("date", &[Text, Any], |interp, args| shown(interp, &args.text(0), args.value(1), "Local")),
+    func("dateInZone", &[Text, Any, Text], |interp, args| shown(interp, &args.text(0), args.value(1), &args.text(2))),
+    func("date_in_zone", &[Text, Any, Text], |interp, args| shown(interp, &args.text(0), args.value(1), &args.text(2))),
+    func("htmlDate", &[Any], |interp, args| shown(interp, "2006-01-02", args.value(0), "Local")),
+    func("htmlDateInZone", &[Any, Text], |interp, args| shown(interp, "2006-01-02", args.value(0), &args.text(1))),
     func("dateModify", &[Text, Moment], |_, args| modified(args, false)),
     func("date_modify", &[Text, Moment], |_, args| modified(args, false)),
     func("mustDateModify", &[Text, Moment], |_, args| modified(args, true)),
     func("must_date_modify", &[Text, Moment], |_, args| modified(args, true)),
     func("toDate", &[Text, Text], |_, args| {
-        Ok(moment(Time::parse(&args.text(0), &args.text(1)).unwrap_or_else(Time::zero)))
+        Ok(moment(Time::parse(&args.text(0), &args.text(1)).unwrap_or_else(|_| Time::zero())))
     }),
-    func("mustToDate", &[Text, Text], |_, args| match Time::parse(&args.text(0), &args.text(1)) {
-        Some(time) => Ok(moment(time)),
-        None => Err(CallError::function(format!(
-            "parsing time {:?} as {:?}: cannot parse {:?}",
-            args.text(1),
-            args.text(0),
-            args.text(1)
-        ))),
+    func("mustToDate", &[Text, Text], |_, args| {
+        Time::parse(&args.text(0), &args.text(1)).map(moment).map_err(CallError::function)
     }),
     func("unixEpoch", &[Moment], |_, args| {
         Ok(Value::from(time_of(args.value(0)).map_or(0, |time| time.seconds).to_string()))
@@ -51,7 +45,7 @@ pub(super) const FUNCS: &[Func] = &[
     }),
     func("duration", &[Any], |_, args| {
         let seconds = match args.value(0) {
-            Value::Str(text) => text.text().parse().unwrap_or(0),
+            Value::Str(text) => whole(&text.text()),
             Value::Int(IntKind::Int64, seconds) => *seconds,
             _ => 0,
         };
@@ -81,13 +75,30 @@ fn time_of(value: &Value) -> Option<Time> {
     }
 }
 
-/// Formats in UTC, whatever zone is asked for: zone files are outside the chart.
-fn shown(interp: &Interp<'_>, layout: &str, date: &Value) -> Value {
+/// Reads a number as Go's `strconv.ParseInt`, whose result for what is too large is the largest one.
+fn whole(text: &str) -> i64 {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    match text.parse() {
+        Ok(number) => number,
+        Err(error) => match std::num::ParseIntError::kind(&error) {
+            PosOverflow => i64::MAX,
+            NegOverflow => i64::MIN,
+            _ => 0,
+        },
+    }
+}
+
+/// Formats in a zone; in UTC when there is no such zone.
+fn shown(interp: &mut Interp<'_>, layout: &str, date: &Value, zone: &str) -> Outcome {
     let time = match date {
         Value::Int(IntKind::Int | IntKind::Int64 | IntKind::Int32, seconds) => Time::unix(*seconds),
         other => time_of(other).unwrap_or(interp.ambient.now),
     };
-    Value::from(time.at_offset(0).format(layout))
+    // Finding a zone and following a layout cost more than most functions.
+    interp.spend(10 + layout.len() as u64 / 8)?;
+    let text = time.in_zone(zone).unwrap_or_else(|| time.utc()).format(layout);
+    interp.afford(text.len())?;
+    Ok(Value::from(text))
 }
 
 fn modified(args: Args<'_>, must: bool) -> Outcome {

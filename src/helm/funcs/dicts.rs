@@ -78,7 +78,10 @@ pub(super) const FUNCS: &[Func] = &[
     variadic("dig", &[], Any, dig),
     func("deepCopy", &[Any], |interp, args| copied(interp, args.value(0), DEPTH)),
     func("mustDeepCopy", &[Any], |interp, args| copied(interp, args.value(0), DEPTH)),
-    func("deepEqual", &[Any, Any], |_, args| Ok(Value::Bool(deep_equal(args.value(0), args.value(1), DEPTH)))),
+    func("deepEqual", &[Any, Any], |interp, args| {
+        super::weigh(interp, args.value(0))?;
+        Ok(Value::Bool(deep_equal(args.value(0), args.value(1), DEPTH)))
+    }),
 ];
 
 /// Go's functions return the map as `map[string]interface {}`; the entries stay the same ones.

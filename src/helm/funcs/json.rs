@@ -1,6 +1,6 @@
 //! JSON as Go's `encoding/json` writes and reads it.
 
-use super::{Args, Func, Outcome, Param, encoding, func};
+use super::{Args, Func, Outcome, Param, encoding, func, weigh};
 use crate::helm::template::{
     error::CallError,
     exec::Interp,
@@ -15,9 +15,9 @@ use Param::{Any, Str as Text};
 const DEPTH: usize = 1000;
 
 pub(super) const FUNCS: &[Func] = &[
-    func("toJson", &[Any], |interp, args| Ok(silent(interp, args, Form::Compact))),
+    func("toJson", &[Any], |interp, args| silent(interp, args, Form::Compact)),
     func("mustToJson", &[Any], |interp, args| loud(interp, args, Form::Compact)),
-    func("toPrettyJson", &[Any], |interp, args| Ok(silent(interp, args, Form::Pretty))),
+    func("toPrettyJson", &[Any], |interp, args| silent(interp, args, Form::Pretty)),
     func("mustToPrettyJson", &[Any], |interp, args| loud(interp, args, Form::Pretty)),
     func("toRawJson", &[Any], |interp, args| loud(interp, args, Form::Raw)),
     func("mustToRawJson", &[Any], |interp, args| loud(interp, args, Form::Raw)),
@@ -37,14 +37,18 @@ enum Form {
 }
 
 fn loud(interp: &mut Interp<'_>, args: Args<'_>, form: Form) -> Outcome {
+    weigh(interp, args.value(0))?;
     let mut out = Vec::new();
     write(&mut out, args.value(0), form, 0, 0).map_err(CallError::Function)?;
     interp.afford(out.len())?;
     Ok(Value::str(out))
 }
 
-fn silent(interp: &mut Interp<'_>, args: Args<'_>, form: Form) -> Value {
-    loud(interp, args, form).unwrap_or_else(|_| Value::str(""))
+fn silent(interp: &mut Interp<'_>, args: Args<'_>, form: Form) -> Outcome {
+    match loud(interp, args, form) {
+        Err(error @ CallError::Limit(_)) => Err(error),
+        other => Ok(other.unwrap_or_else(|_| Value::str(""))),
+    }
 }
 
 fn from_json(interp: &mut Interp<'_>, args: Args<'_>, list: bool) -> Outcome {
@@ -195,6 +199,20 @@ fn write(out: &mut Vec<u8>, value: &Value, form: Form, indent: usize, depth: usi
             if some {
                 line(out, form, indent);
             }
+            out.push(b'}');
+        }
+        Value::Object(object) if matches!(**object, Object::KubeVersion(_)) => {
+            // A structure keeps the order of its fields, other than a map.
+            let parts =
+                object.parts().into_iter().filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()));
+            for (i, (name, part)) in parts.enumerate() {
+                out.push(if i == 0 { b'{' } else { b',' });
+                line(out, form, indent + 1);
+                string(out, name.as_bytes(), false);
+                out.extend_from_slice(if form == Form::Pretty { b": " } else { b":" });
+                write(out, &part, form, indent + 1, depth + 1)?;
+            }
+            line(out, form, indent);
             out.push(b'}');
         }
         Value::Object(object) => match object_value(object) {

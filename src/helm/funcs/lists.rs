@@ -271,7 +271,8 @@ fn range(interp: &mut Interp<'_>, start: i64, stop: i64, step: i64) -> Result<Ve
     }
     let count = (i128::from(stop) - i128::from(start)).unsigned_abs().div_ceil(i128::from(step).unsigned_abs());
     interp.spend(u64::try_from(count).unwrap_or(u64::MAX))?;
-    Ok((0..count as i64).map(|i| start + i * step).collect())
+    // Each number lies between the two ends; only the way there may leave the type for a moment.
+    Ok((0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect())
 }
 
 fn steps(interp: &mut Interp<'_>, start: i64, stop: i64, step: i64) -> Outcome {

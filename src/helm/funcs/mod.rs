@@ -29,7 +29,7 @@ pub mod words;
 use std::{collections::HashMap, rc::Rc, sync::OnceLock};
 
 use crate::helm::template::{
-    error::CallError,
+    error::{CallError, Limit},
     exec::Interp,
     gofmt,
     object::Object,
@@ -267,6 +267,49 @@ pub fn elements(value: &Value) -> Option<Vec<Value>> {
         }
         _ => None,
     }
+}
+
+/// Checks that a value is not endless as text before it is written or compared: a dictionary that holds another one twice,
+/// thirty times over, is small in memory. Counts it as work.
+///
+/// # Errors
+/// [`Limit::Output`] when the text would be too long.
+pub fn weigh(interp: &mut Interp<'_>, value: &Value) -> Result<(), CallError> {
+    // Writers have bounds of their own for what is deeper.
+    const DEPTH: usize = 1100;
+    fn walk(value: &Value, left: &mut usize, depth: usize) {
+        // Each node takes two bytes at least: itself and what stands between it and the next.
+        let size = match value {
+            Value::Str(text) | Value::Bytes(text) => text.len() + 2,
+            _ => 2,
+        };
+        *left = left.saturating_sub(size);
+        if *left == 0 || depth == 0 {
+            return;
+        }
+        match value {
+            Value::List(list) => list.items.iter().all(|item| {
+                walk(item, left, depth - 1);
+                *left > 0
+            }),
+            Value::Dict(dict) => dict.peek(|map| {
+                map.iter().all(|(key, item)| {
+                    *left = left.saturating_sub(key.len());
+                    walk(item, left, depth - 1);
+                    *left > 0
+                })
+            }),
+            _ => true,
+        };
+    }
+    if !matches!(value, Value::List(_) | Value::Dict(_)) {
+        return Ok(());
+    }
+    let limit = interp.limits.output;
+    let mut left = limit;
+    walk(value, &mut left, DEPTH);
+    interp.spend((limit - left) as u64 / 64)?;
+    if left == 0 { Err(Limit::Output(limit).into()) } else { Ok(()) }
 }
 
 /// Returns the message of Go's panic when a list function meets nil.

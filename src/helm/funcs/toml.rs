@@ -1,6 +1,6 @@
 //! TOML in both directions, in the layout that helm's library writes.
 
-use super::{Func, Param, func, json::failure};
+use super::{Func, Param, func, json::failure, weigh};
 use crate::helm::template::{
     gofmt,
     value::{Dict, Map, Str, Value},
@@ -13,6 +13,7 @@ const DEPTH: usize = 500;
 
 pub(super) const FUNCS: &[Func] = &[
     func("toToml", &[Any], |interp, args| {
+        weigh(interp, args.value(0))?;
         let text = match write(args.value(0)) {
             Ok(text) => text,
             Err(message) => message,
@@ -484,7 +485,7 @@ fn scalar(word: &str) -> Result<Value, String> {
     }
     if word.len() >= 8 && word.as_bytes()[0].is_ascii_digit() && word.contains(['-', ':']) {
         for layout in ["2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02"] {
-            if let Some(time) = crate::helm::template::clock::Time::parse(layout, word) {
+            if let Ok(time) = crate::helm::template::clock::Time::parse(layout, word) {
                 return Ok(Value::object(crate::helm::template::object::Object::Time(time)));
             }
         }

@@ -107,6 +107,8 @@ pub struct Number {
     pub float: f64,
     /// Whether an untyped place sees a float.
     pub is_float: bool,
+    /// The real and the imaginary part, which an untyped place sees when the literal has an `i`.
+    pub complex: Option<(f64, f64)>,
 }
 
 impl Expr {
@@ -127,8 +129,8 @@ impl Expr {
     }
 }
 
-/// Writes at most this much of a node into a message; whoever reads it cuts at 20 bytes.
-const SHOWN: usize = 64;
+/// Writes at most this much of a node into a message: enough to name any value.
+const SHOWN: usize = 200;
 
 struct Bounded<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,

@@ -76,8 +76,49 @@ pub struct Site {
     pub column: u32,
     /// The template inside the file.
     pub template: String,
-    /// The code, shortened.
+    /// The code, shortened as Go shortens it.
     pub code: String,
+    /// The code, longer.
+    pub expression: String,
+    /// The line of the file, without the white space around it.
+    pub text: String,
+}
+
+impl Site {
+    /// Returns the dotted paths below `.Values` that a text names, each once.
+    fn values_in(text: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for (at, mark) in text.match_indices(".Values.") {
+            // `$x.Values` and `(f).Values` are values of something else.
+            let before = text[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ')' | '.')) {
+                continue;
+            }
+            let rest = &text[at + mark.len()..];
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).unwrap_or(rest.len());
+            let path = rest[..end].trim_end_matches('.').to_owned();
+            if !path.is_empty() && !found.contains(&path) {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    /// Returns the path of subcharts that a template's file lies in, as a prefix of values: `a.b.` for what is below
+    /// `charts/a/charts/b`.
+    fn prefix(&self) -> String {
+        let above = self.file.split("/templates/").next().unwrap_or_default();
+        above.split("/charts/").skip(1).map(|name| format!("{name}.")).collect()
+    }
+}
+
+/// Tells what a value path lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unset {
+    /// The value that the template reads, as a path from the values of the chart that is rendered.
+    pub wanted: String,
+    /// The part of the path where there is nothing; the same as `wanted` when only the last step is missing.
+    pub missing: String,
 }
 
 /// Says what failed.
@@ -160,6 +201,52 @@ impl ExecError {
         }
     }
 
+    /// Returns the value that is not set, where the error follows from one and the template names it.
+    pub fn unset(&self) -> Option<Unset> {
+        let root = self.root();
+        // Values belong to the chart of the outermost template; helpers of a library see those of their caller.
+        let prefix = self.site.prefix();
+        match &root.cause {
+            Cause::Message(message) => {
+                let step = message.strip_prefix("nil pointer evaluating interface {}.")?;
+                let path = Site::values_in(&root.site.expression).into_iter().next()?;
+                let steps: Vec<&str> = path.split('.').collect();
+                let at = steps.iter().position(|name| *name == step)?;
+                let missing = format!("{prefix}{}", steps[..at].join("."));
+                Some(Unset { wanted: format!("{prefix}{path}"), missing })
+            }
+            Cause::Call { function, error: CallError::Refused(_) } if function == "required" => {
+                match Site::values_in(&root.site.text).as_slice() {
+                    [path] => Some(Unset { wanted: format!("{prefix}{path}"), missing: format!("{prefix}{path}") }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the values that the failing line reads, as paths from the values of the chart that is rendered.
+    pub fn values(&self) -> Vec<String> {
+        let prefix = self.site.prefix();
+        Site::values_in(&self.root().site.text).into_iter().map(|path| format!("{prefix}{path}")).collect()
+    }
+
+    /// Says in one sentence what is wrong, without the places: a chart's own words where it speaks.
+    pub fn sentence(&self) -> String {
+        match &self.root().cause {
+            Cause::Message(message) => match self.unset() {
+                Some(Unset { wanted, missing }) => {
+                    format!("the template reads the value {wanted}, but {missing} is not set: {message}")
+                }
+                None => message.clone(),
+            },
+            Cause::Call {
+                error: error @ (CallError::Refused(_) | CallError::Arity(_) | CallError::Limit(_)), ..
+            } => error.to_string(),
+            Cause::Call { function, error } => format!("{function}: {error}"),
+        }
+    }
+
     /// Returns the bound that was broken.
     pub fn limit(&self) -> Option<Limit> {
         match &self.root().cause {
@@ -201,6 +288,23 @@ impl std::error::Error for ExecError {
         match &self.cause {
             Cause::Call { error, .. } => Some(error),
             Cause::Message(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_paths_are_found_in_code() {
+        for (text, paths) in [
+            ("{{ .Values.a.b | quote }}-{{ $.Values.c_d }}", &["a.b", "c_d"][..]),
+            ("{{ .Values.a }}{{ .Values.a }}", &["a"]),
+            ("{{ $x.Values.a }}{{ (f).Values.b }}{{ .Values }}", &[]),
+            ("{{ (.Values.a).b }}", &["a"]),
+        ] {
+            assert_eq!(Site::values_in(text), paths, "{text}");
         }
     }
 }

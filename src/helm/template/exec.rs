@@ -25,7 +25,8 @@ use crate::helm::{
 const INCLUDES: usize = 1000;
 
 /// Bytes of text that count as one step of work.
-const BYTES_PER_STEP: usize = 64;
+/// All text that the steps of a chart pay for together is less than a gigabyte.
+const BYTES_PER_STEP: usize = 16;
 
 /// Holds the templates that names resolve to; a child sees its parent's.
 #[derive(Debug, Default)]
@@ -86,9 +87,10 @@ impl Frame<'_> {
         let full = code.to_string();
         let code = match full.char_indices().nth(20) {
             Some((cut, _)) => format!("{}...", &full[..cut]),
-            None => full,
+            None => full.clone(),
         };
-        Site { file: source.name.to_string(), line, column, template: self.template.name.to_string(), code }
+        let (file, template) = (source.name.to_string(), self.template.name.to_string());
+        Site { file, line, column, template, code, expression: full, text: source.line_text(pos) }
     }
 
     fn fail<T>(&self, pos: Pos, code: &dyn std::fmt::Display, message: impl Into<String>) -> Eval<T> {
@@ -262,7 +264,10 @@ impl<'e> Interp<'e> {
                 let parsed = parser::parse("gotpl", &text.text())
                     .map_err(|error| CallError::Parse { text: text.text().chars().take(200).collect(), error })?;
                 let parsed = Rc::new(parsed);
-                self.parsed.insert(text.clone(), parsed.clone());
+                // What is long or one of very many is not worth its memory.
+                if text.len() <= 16 << 10 && self.parsed.len() < 4096 {
+                    self.parsed.insert(text.clone(), parsed.clone());
+                }
                 parsed
             }
         };
@@ -650,7 +655,7 @@ impl<'e> Interp<'e> {
         let done = run(self, Args(&values)).map_err(|error| frame.call_failed(pos, code, func.name, error))?;
         let size = match &done {
             Value::Str(text) | Value::Bytes(text) => text.len(),
-            Value::List(list) => list.items.len() * 16,
+            Value::List(list) => list.items.len() * 8,
             _ => 0,
         };
         match self.afford(size) {
@@ -671,10 +676,13 @@ impl<'e> Interp<'e> {
             (Expr::Str(_, value, _), Param::Str) => Ok(value.clone()),
             (Expr::Bool(_, truth), Param::Bool) => Ok(Value::Bool(*truth)),
             (Expr::Number(_, Number { int: Some(int), .. }), Param::Int) => Ok(Value::int(*int)),
-            (Expr::Number(_, Number { int: Some(int), .. }), Param::Uint32) if u32::try_from(*int).is_ok() => {
-                Ok(Value::Int(IntKind::Uint32, *int))
+            // Go cuts a constant to the type without a word.
+            (Expr::Number(_, Number { int: Some(int @ 0..), .. }), Param::Uint32) => {
+                Ok(Value::Int(IntKind::Uint32, *int & i64::from(u32::MAX)))
             }
-            (Expr::Number(_, number), Param::Float) => Ok(Value::Float(number.float)),
+            (Expr::Number(_, number), Param::Float) if number.complex.is_none_or(|(_, imaginary)| imaginary == 0.0) => {
+                Ok(Value::Float(number.float))
+            }
             (Expr::Bool(..) | Expr::Number(..) | Expr::Str(..), _) => {
                 let message = match param {
                     Param::Str | Param::Bool => format!("expected {}; found {expr}", param.name()),
@@ -702,6 +710,9 @@ fn interface_name(value: &Value) -> &'static str {
 }
 
 fn constant(frame: &Frame<'_>, pos: Pos, number: &Number) -> Eval<Value> {
+    if let Some((real, imaginary)) = number.complex {
+        return Ok(Value::object(super::object::Object::Complex(real, imaginary)));
+    }
     if number.is_float {
         return Ok(Value::Float(number.float));
     }

@@ -8,10 +8,19 @@
 
 use std::sync::OnceLock;
 
-use super::{error::Limit, value::Value};
+use super::{
+    error::Limit,
+    floats::sharpened,
+    value::{IntKind, Value},
+};
+
+pub use super::floats::float;
 
 /// How deep a printed value may nest.
 const DEPTH: usize = 1000;
+
+/// Bytes of one printed value: one that holds itself many times over is short in memory and endless as text.
+const OUTPUT: usize = 64 << 20;
 
 /// Go's own bound for widths and precisions.
 const WIDTH: i64 = 1_000_000;
@@ -65,130 +74,6 @@ fn quote_with(bytes: &[u8], mark: char, ascii: bool) -> Vec<u8> {
     }
     out.push(mark);
     out.into_bytes()
-}
-
-/// Splits a finite float into its decimal digits and the position of the point: `0.d1d2… × 10^point`.
-fn digits(value: f64, precision: Option<usize>) -> (String, i32) {
-    let text = match precision {
-        Some(precision) => format!("{:.*e}", precision, value.abs()),
-        None => format!("{:e}", value.abs()),
-    };
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let zero = digits.bytes().all(|digit| digit == b'0');
-    (digits, if zero { 1 } else { exponent + 1 })
-}
-
-/// Formats as `strconv.FormatFloat(value, verb, precision, 64)`.
-pub fn float(value: f64, verb: u8, precision: Option<usize>) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let sign = if value.is_sign_negative() { "-" } else { "" };
-    let exponential = |digits: &str, point: i32, keep: usize, e: char| {
-        let mut body = digits[..1].to_owned();
-        if keep > 1 {
-            body.push('.');
-            body.push_str(&digits[1..keep.min(digits.len())]);
-            body.extend(std::iter::repeat_n('0', keep.saturating_sub(digits.len())));
-        }
-        let zero = digits.bytes().all(|digit| digit == b'0');
-        let exponent = if zero { 0 } else { point - 1 };
-        format!("{sign}{body}{e}{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
-    };
-    match verb {
-        b'e' | b'E' => {
-            let (digits, point) = digits(value, precision);
-            let keep = precision.map_or(digits.len(), |precision| precision + 1);
-            exponential(&digits, point, keep, verb as char)
-        }
-        b'g' | b'G' => {
-            let shortest = precision.is_none();
-            let wanted = precision.map(|precision| precision.max(1));
-            let (mut found, point) = digits(value, wanted.map(|wanted| wanted - 1));
-            if !shortest {
-                // Go keeps no trailing zeros here.
-                let kept = found.trim_end_matches('0').len().max(1);
-                found.truncate(kept);
-            }
-            let count = found.len() as i32;
-            let mut limit = wanted.map_or(6, |wanted| wanted as i32);
-            if limit > count && count >= point {
-                limit = count;
-            }
-            if shortest {
-                limit = 6;
-            }
-            let exponent = if value == 0.0 { 0 } else { point - 1 };
-            if exponent < -4 || exponent >= limit {
-                let e = if verb == b'g' { 'e' } else { 'E' };
-                exponential(&found, point, found.len(), e)
-            } else if value == 0.0 {
-                format!("{sign}0")
-            } else {
-                format!("{sign}{:.*}", (count - point).max(0) as usize, value.abs())
-            }
-        }
-        b'b' => {
-            let (mantissa, exponent) = parts(value);
-            format!("{sign}{mantissa}p{exponent:+}")
-        }
-        b'x' | b'X' => {
-            let text = format!("{sign}{}", hex_float(value, precision));
-            if verb == b'X' { text.to_uppercase() } else { text }
-        }
-        _ => match precision {
-            Some(precision) => format!("{sign}{:.*}", precision, value.abs()),
-            None => format!("{sign}{}", value.abs()),
-        },
-    }
-}
-
-/// Splits a float into an integer and a power of two.
-fn parts(value: f64) -> (u64, i32) {
-    let bits = value.to_bits();
-    let exponent = (bits >> 52 & 0x7ff) as i32;
-    let fraction = bits & ((1 << 52) - 1);
-    if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) }
-}
-
-fn hex_float(value: f64, precision: Option<usize>) -> String {
-    let (mut mantissa, mut exponent) = parts(value);
-    if mantissa == 0 {
-        let zeros = "0".repeat(precision.unwrap_or(0));
-        return if zeros.is_empty() { "0x0p+00".to_owned() } else { format!("0x0.{zeros}p+00") };
-    }
-    // One bit before the point, 52 behind it.
-    while mantissa >> 52 == 0 {
-        mantissa <<= 1;
-        exponent -= 1;
-    }
-    exponent += 52;
-    let digits = match precision {
-        Some(precision) if precision < 13 => {
-            let drop = 52 - 4 * precision as u32;
-            let (half, rest) = (1u64 << (drop - 1), mantissa & ((1 << drop) - 1));
-            mantissa >>= drop;
-            if rest > half || (rest == half && mantissa & 1 == 1) {
-                mantissa += 1;
-            }
-            mantissa <<= drop;
-            if mantissa >> 53 != 0 {
-                mantissa >>= 1;
-                exponent += 1;
-            }
-            format!("{:013x}", mantissa & ((1 << 52) - 1))[..precision].to_owned()
-        }
-        Some(precision) => format!("{:013x}{}", mantissa & ((1 << 52) - 1), "0".repeat(precision - 13)),
-        None => format!("{:013x}", mantissa & ((1 << 52) - 1)).trim_end_matches('0').to_owned(),
-    };
-    let point = if digits.is_empty() { "" } else { "." };
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("0x1{point}{digits}p{sign}{:02}", exponent.abs())
 }
 
 #[derive(Clone, Copy, Default)]
@@ -286,9 +171,13 @@ impl Printer {
     }
 
     fn float(&mut self, value: f64, verb: u8, precision: Option<usize>) {
-        let mut text = float(value, verb, self.flags.precision.or(precision));
+        let precision = self.flags.precision.or(precision);
+        let mut text = float(value, verb, precision);
         if !text.starts_with(['-', '+']) {
             text.insert(0, '+');
+        }
+        if self.flags.sharp && verb != b'b' && value.is_finite() {
+            text = sharpened(&text, verb, precision);
         }
         if self.flags.space && text.starts_with('+') && !self.flags.plus {
             text.replace_range(0..1, " ");
@@ -388,15 +277,21 @@ impl Printer {
         if self.depth > DEPTH {
             return Err(Limit::Depth(DEPTH));
         }
+        if self.out.len() > OUTPUT {
+            return Err(Limit::Output(OUTPUT));
+        }
         if verb == 'T' {
             let name = value.type_name();
             return self.string(name.as_bytes(), 's', value);
         }
         match value {
             Value::Missing | Value::Nil => match verb {
-                'v' => self.pad(if self.flags.sharp_v && self.depth > 0 { b"interface {}(nil)" } else { b"<nil>" }),
-                _ if self.depth == 0 => self.bad(verb, value)?,
-                _ => self.out.extend_from_slice(format!("%!{verb}(<nil>)").as_bytes()),
+                // Inside of something, whatever the verb.
+                _ if self.depth > 0 => {
+                    self.out.extend_from_slice(if self.flags.sharp_v { b"interface {}(nil)" } else { b"<nil>" });
+                }
+                'v' => self.pad(b"<nil>"),
+                _ => self.bad(verb, value)?,
             },
             Value::Bool(truth) => match verb {
                 't' | 'v' => self.pad(if *truth { b"true" } else { b"false" }),
@@ -405,6 +300,11 @@ impl Printer {
             Value::Int(kind, number) => {
                 let unsigned = kind.unsigned();
                 match verb {
+                    'v' if self.flags.sharp_v && unsigned => {
+                        let sharp = std::mem::replace(&mut self.flags.sharp, true);
+                        self.integer(*number, true, 16, verb);
+                        self.flags.sharp = sharp;
+                    }
                     'v' | 'd' => self.integer(*number, unsigned, 10, verb),
                     'b' => self.integer(*number, unsigned, 2, verb),
                     'o' | 'O' => self.integer(*number, unsigned, 8, verb),
@@ -420,7 +320,13 @@ impl Printer {
                         }
                     }
                     'U' => {
-                        let text = format!("U+{number:04X}");
+                        let mut text = format!("U+{number:04X}");
+                        if let Some(c) = u32::try_from(*number).ok().and_then(char::from_u32)
+                            && self.flags.sharp
+                            && is_print(c)
+                        {
+                            text.push_str(&format!(" '{c}'"));
+                        }
                         self.pad(text.as_bytes());
                     }
                     _ => self.bad(verb, value)?,
@@ -434,6 +340,10 @@ impl Printer {
             },
             Value::Str(text) => self.string(text.bytes(), verb, value)?,
             Value::Bytes(bytes) => match verb {
+                'v' if self.flags.sharp_v => {
+                    let shown: Vec<String> = bytes.bytes().iter().map(|byte| format!("{byte:#x}")).collect();
+                    self.out.extend_from_slice(format!("[]byte{{{}}}", shown.join(", ")).as_bytes());
+                }
                 'v' | 'd' => {
                     self.out.push(b'[');
                     for (i, byte) in bytes.bytes().iter().enumerate() {
@@ -444,7 +354,11 @@ impl Printer {
                     }
                     self.out.push(b']');
                 }
-                _ => self.string(bytes.bytes(), verb, value)?,
+                's' | 'q' | 'x' | 'X' => self.string(bytes.bytes(), verb, value)?,
+                _ => {
+                    let bytes = bytes.bytes().iter().map(|byte| Value::Int(IntKind::Uint8, i64::from(*byte)));
+                    self.value(&Value::list(bytes.collect()), verb)?;
+                }
             },
             Value::List(list) => {
                 self.depth += 1;
@@ -656,7 +570,6 @@ pub fn sprintf(format: &[u8], args: &[Value], limit: usize) -> Result<Vec<u8>, L
                     Some(Value::Int(_, precision)) if (0..=WIDTH).contains(precision) => {
                         p.flags.precision = Some(*precision as usize);
                     }
-                    Some(Value::Int(_, precision)) if *precision < 0 => {}
                     _ => p.out.extend_from_slice(b"%!(BADPREC)"),
                 }
                 next += 1;

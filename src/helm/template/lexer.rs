@@ -349,8 +349,8 @@ impl<'a> Lexer<'a> {
         if !good {
             return bad(self);
         }
-        if matches!(self.peek(), Some('+' | '-')) {
-            // Only a complex number goes on here, and no function takes one.
+        if matches!(self.peek(), Some('+' | '-')) && (!self.scan_number() || !self.source[..self.pos].ends_with('i')) {
+            // Only a complex number goes on here.
             return bad(self);
         }
         Ok(Lexeme { token: Token::Number, start, end: self.pos })

@@ -6,7 +6,7 @@ use super::{
     value::{Dict, DictKind, Elem, Map, Str, Value},
 };
 use crate::helm::{
-    funcs::{encoding::base64, paths},
+    funcs::{encoding::base64, paths, weigh},
     glob::Glob,
     goyaml,
 };
@@ -43,12 +43,12 @@ pub fn call(interp: &mut Interp<'_>, receiver: &Value, name: &str, args: &[Value
             _ => Err(bad_args(name, 1, args)),
         }),
         Value::Dict(dict) if dict.kind() == DictKind::Files => Some(files(interp, dict, name, args)),
-        Value::Dict(dict) => Some(values(dict, name, args)),
+        Value::Dict(dict) => Some(values(interp, dict, name, args)),
         _ => None,
     }
 }
 
-fn values(dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value, CallError> {
+fn values(interp: &mut Interp<'_>, dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value, CallError> {
     let table = |path: &[u8]| {
         let mut current = Value::Dict(dict.clone());
         for part in path.split(|byte| *byte == b'.') {
@@ -65,10 +65,14 @@ fn values(dict: &std::rc::Rc<Dict>, name: &str, args: &[Value]) -> Result<Value,
     };
     match (name, args) {
         ("AsMap", []) => Ok(dict.seen_as(DictKind::Plain)),
-        ("YAML", []) => match goyaml::write(&Value::Dict(dict.clone())) {
-            Ok(text) => Ok(Value::str(text)),
-            Err(error) => Err(CallError::function(error.to_string())),
-        },
+        ("YAML", []) => {
+            let whole = Value::Dict(dict.clone());
+            weigh(interp, &whole)?;
+            match goyaml::write(&whole) {
+                Ok(text) => Ok(Value::str(text)),
+                Err(error) => Err(CallError::function(error.to_string())),
+            }
+        }
         ("Table", [Value::Str(path)]) => table(path.bytes()).map(|found| match found {
             Value::Dict(dict) => dict.seen_as(DictKind::Values),
             other => other,

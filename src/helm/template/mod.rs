@@ -12,6 +12,7 @@ pub mod ast;
 pub mod clock;
 pub mod error;
 pub mod exec;
+mod floats;
 pub mod gofmt;
 pub mod lexer;
 pub mod methods;

@@ -57,12 +57,15 @@ pub fn parse_float(text: &str) -> Option<f64> {
         _ => {}
     }
     if let Some(hex) = lower.strip_prefix("0x") {
-        return hex_float(hex).map(|value| sign * value);
+        if !underscores_ok(&lower) {
+            return None;
+        }
+        return hex_float(&hex.replace('_', "")).map(|value| sign * value);
     }
-    if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') || body.contains('_') {
+    if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') || !underscores_ok(&lower) {
         return None;
     }
-    let value: f64 = body.parse().ok()?;
+    let value: f64 = body.replace('_', "").parse().ok()?;
     value.is_finite().then_some(sign * value)
 }
 
@@ -82,12 +85,8 @@ fn hex_float(text: &str) -> Option<f64> {
 /// # Errors
 /// Go's message.
 pub fn parse_number(text: &str) -> Result<Number, String> {
-    let imaginary = text.strip_suffix('i');
-    if let Some(digits) = imaginary {
-        return match parse_float(digits) {
-            Some(0.0) => Ok(Number { text: text.into(), int: Some(0), float: 0.0, is_float: false }),
-            _ => Err(format!("illegal number syntax: {text:?}")),
-        };
+    if let Some(digits) = text.strip_suffix('i') {
+        return complex(text, digits).ok_or_else(|| format!("illegal number syntax: {text:?}"));
     }
     let looks_float = {
         let hex = text.len() > 2 && text.starts_with('0') && matches!(text.as_bytes()[1], b'x' | b'X');
@@ -95,11 +94,17 @@ pub fn parse_number(text: &str) -> Result<Number, String> {
     };
     let signless = text.strip_prefix('+').unwrap_or(text);
     if let Some(int) = parse_int_literal(text).or_else(|| parse_int_literal(signless)) {
-        return Ok(Number { text: text.into(), int: Some(int), float: int as f64, is_float: looks_float });
+        return Ok(Number {
+            text: text.into(),
+            int: Some(int),
+            float: int as f64,
+            is_float: looks_float,
+            complex: None,
+        });
     }
     if let Some(uint) = parse_uint_literal(text) {
         // Fits no int: an error where it is used, not here.
-        return Ok(Number { text: text.into(), int: None, float: uint as f64, is_float: false });
+        return Ok(Number { text: text.into(), int: None, float: uint as f64, is_float: false, complex: None });
     }
     match parse_float(text) {
         Some(value) => {
@@ -107,10 +112,27 @@ pub fn parse_number(text: &str) -> Result<Number, String> {
                 return Err(format!("integer overflow: {text:?}"));
             }
             let int = (value.trunc() == value && value.abs() < 9.2e18).then_some(value as i64);
-            Ok(Number { text: text.into(), int, float: value, is_float: looks_float })
+            Ok(Number { text: text.into(), int, float: value, is_float: looks_float, complex: None })
         }
         None => Err(format!("illegal number syntax: {text:?}")),
     }
+}
+
+/// Reads `2i` or `1+2i`; `digits` is what stands before the `i`.
+fn complex(text: &str, digits: &str) -> Option<Number> {
+    // The sign of the imaginary part is the last one that belongs to no exponent.
+    let hex = digits.contains(['x', 'X']);
+    let split = digits.char_indices().skip(1).filter(|(at, c)| {
+        let before = digits.as_bytes()[at - 1];
+        matches!(c, '+' | '-') && !matches!(before, b'p' | b'P') && (hex || !matches!(before, b'e' | b'E'))
+    });
+    let (real, imaginary) = match split.last() {
+        Some((at, _)) => (parse_float(&digits[..at])?, parse_float(&digits[at..])?),
+        None => (0.0, parse_float(digits)?),
+    };
+    let whole = imaginary == 0.0 && real.trunc() == real && real.abs() < 9.2e18;
+    let int = whole.then_some(real as i64);
+    Some(Number { text: text.into(), int, float: real, is_float: true, complex: Some((real, imaginary)) })
 }
 
 /// Takes one character or escape from `text`, which is not empty; pushes it as Go's `strconv.UnquoteChar` reads it.

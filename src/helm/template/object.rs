@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::{
     clock::Time,
     error::CallError,
-    value::{Str, Value},
+    gofmt::float,
+    value::{IntKind, Str, Value},
 };
 use crate::helm::{capabilities::Capabilities, semver::Version};
 
@@ -25,6 +26,8 @@ pub enum Object {
     Semver(Version),
     /// `time.Time`
     Time(Time),
+    /// `complex128`: only a literal makes one
+    Complex(f64, f64),
     /// `sprig.certificate`
     Certificate {
         /// The certificate as PEM.
@@ -51,6 +54,7 @@ impl Object {
             Object::HelmVersion(_) => "version.BuildInfo",
             Object::Semver(_) => "*semver.Version",
             Object::Time(_) => "time.Time",
+            Object::Complex(..) => "complex128",
             Object::Certificate { .. } => "sprig.certificate",
         }
     }
@@ -59,13 +63,26 @@ impl Object {
     pub fn kind_name(&self) -> &'static str {
         match self {
             Object::Capabilities(_) | Object::Semver(_) => "ptr",
+            Object::Complex(..) => "complex128",
             _ => "struct",
         }
     }
 
     /// Decides conditions: structures and pointers are true.
     pub fn truth(&self) -> bool {
-        true
+        !matches!(self, Object::Complex(0.0, 0.0))
+    }
+
+    /// Tells whether Go's `==` holds: pointers are equal only to themselves, structures field by field.
+    pub fn equals(self: &Rc<Self>, other: &Rc<Self>) -> bool {
+        match (&**self, &**other) {
+            (Object::Time(a), Object::Time(b)) => a == b,
+            (Object::Complex(a, b), Object::Complex(c, d)) => a == c && b == d,
+            // There is one cluster and one build in a rendering.
+            (Object::KubeVersion(_), Object::KubeVersion(_)) | (Object::HelmVersion(_), Object::HelmVersion(_)) => true,
+            (Object::Certificate { cert: a, key: b }, Object::Certificate { cert: c, key: d }) => a == c && b == d,
+            _ => Rc::ptr_eq(self, other),
+        }
     }
 
     /// Returns what the type's `String` method prints, if it has one.
@@ -73,6 +90,11 @@ impl Object {
         match self {
             Object::Semver(version) => Some(version.to_string()),
             Object::Time(time) => Some(time.to_go_string()),
+            Object::Complex(real, imaginary) => {
+                let (real, imaginary) = (float(*real, b'g', None), float(*imaginary, b'g', None));
+                let sign = if imaginary.starts_with(['-', '+']) { "" } else { "+" };
+                Some(format!("({real}{sign}{imaginary}i)"))
+            }
             _ => None,
         }
     }
@@ -101,7 +123,15 @@ impl Object {
             Object::Certificate { cert, key } => {
                 vec![("Cert", Value::Str(cert.clone())), ("Key", Value::Str(key.clone()))]
             }
-            Object::Semver(_) | Object::Time(_) => Vec::new(),
+            Object::Semver(version) => vec![
+                ("major", Value::Int(IntKind::Uint64, version.major as i64)),
+                ("minor", Value::Int(IntKind::Uint64, version.minor as i64)),
+                ("patch", Value::Int(IntKind::Uint64, version.patch as i64)),
+                ("pre", Value::str(version.prerelease.as_str())),
+                ("metadata", Value::str(version.metadata.as_str())),
+                ("original", Value::str(version.to_string())),
+            ],
+            Object::Time(_) | Object::Complex(..) => Vec::new(),
         }
     }
 
@@ -122,6 +152,7 @@ impl Object {
             },
             Object::Semver(version) => version.access(name, args),
             Object::Time(time) => time.access(name, args),
+            Object::Complex(..) => None,
         }
     }
 }

@@ -41,6 +41,18 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Returns the line that holds an offset, without the white space around it and cut to a length for messages.
+    pub fn line_text(&self, pos: Pos) -> String {
+        const SHOWN: usize = 300;
+        let bytes = self.text.as_bytes();
+        let at = bytes.len().min(pos as usize);
+        let from = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);
+        let to = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |found| at + found);
+        String::from_utf8_lossy(&bytes[from..to]).trim().chars().take(SHOWN).collect()
+    }
+}
+
 /// A named template.
 #[derive(Debug)]
 pub struct Template {
@@ -585,9 +597,10 @@ impl<'a> Parser<'a> {
             Token::Field => Expr::Field(pos, vec![text[1..].into()]),
             Token::Bool => Expr::Bool(pos, text == "true"),
             Token::CharConstant => match unquote_char(text) {
-                Some(c) => {
-                    Expr::Number(pos, Number { text: text.into(), int: Some(c), float: c as f64, is_float: false })
-                }
+                Some(c) => Expr::Number(
+                    pos,
+                    Number { text: text.into(), int: Some(c), float: c as f64, is_float: false, complex: None },
+                ),
                 None => return self.fail(format!("malformed character constant: {text}")),
             },
             Token::Number => match parse_number(text) {

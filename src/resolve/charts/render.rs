@@ -11,7 +11,7 @@ use crate::{
     discover::{self, Finding, Findings, Step},
     error::{Classify as _, Diagnostic, Kind, Location, Severity},
     helm::{
-        self, Ambient, Capabilities, Chart, Limits, Options, Release, Rendered, Time,
+        self, Ambient, Capabilities, Chart, KeySource, Limits, Options, Release, Rendered, Time,
         render::{Manifest, Warning},
     },
     kube,
@@ -49,7 +49,7 @@ pub(super) fn render(
         None => capabilities,
     };
     let release = Release::new(entry.name.as_str(), entry.namespace.as_deref().unwrap_or("default"));
-    let ambient = Ambient { now: Time::unix(NOW), random: [0; 32] };
+    let ambient = Ambient { now: Time::unix(NOW), random: [0; 32], keys: KeySource::Sample };
     let renderings = values.renderings().map_err(wrong)?;
     let mut collector =
         Collector { chart, entry, found: Found::default(), failures: Failures::new(), said: BTreeSet::new() };
