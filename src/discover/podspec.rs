@@ -9,7 +9,7 @@ use crate::{
     yaml::{Node, Value},
 };
 
-use super::{Confidence, Finding, Findings, Step};
+use super::{Confidence, Finding, Findings, Step, site::object_step};
 
 /// Where each kind keeps its pod spec. `extensions` was the group of workloads until Kubernetes 1.16, and install
 /// manifests of that age still circulate.
@@ -71,12 +71,7 @@ impl Reader<'_> {
     }
 
     fn step(&self) -> Step {
-        let group = self.object.group();
-        Step::Object {
-            object: if group.is_empty() { self.object.kind.clone() } else { format!("{}.{group}", self.object.kind) },
-            namespace: self.object.namespace.clone(),
-            name: self.object.name.clone(),
-        }
+        object_step(self.object)
     }
 
     /// Returns a field when it is there and has the shape that the API gives it.
