@@ -4,9 +4,8 @@
 use crate::yaml::Node;
 
 use super::{
-    guess, script,
+    guess, negative, script,
     site::{Path, Site},
-    negative,
 };
 
 /// The class in provenance.
@@ -58,7 +57,8 @@ pub(super) fn list(site: &mut Site<'_>, items: &[Node], path: &Path) {
 /// Splits an argument into the name of a flag and its value.
 pub(super) fn flag(text: &str) -> Option<(&str, Option<&str>)> {
     let name = text.strip_prefix("--").or_else(|| text.strip_prefix('-'))?;
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name.contains(char::is_whitespace) && !name.contains('=') {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name.contains(char::is_whitespace) && !name.contains('=')
+    {
         return None;
     }
     Some(match name.split_once('=') {
@@ -75,7 +75,8 @@ pub(super) fn unquoted(text: &str) -> &str {
 pub(super) fn is_value(name: &str, value: &str) -> bool {
     guess::is_strict(value)
         || (guess::names_image(name)
-            && (guess::is_image(value) || (name.to_ascii_lowercase().ends_with("image") && guess::is_image_or_name(value))))
+            && (guess::is_image(value)
+                || (name.to_ascii_lowercase().ends_with("image") && guess::is_image_or_name(value))))
 }
 
 fn value_of(site: &mut Site<'_>, name: &str, value: &str, node: &Node, path: &Path) {
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_repository_finds_its_tag_among_the_other_flags() {
-        let texts = [Some("--sidecar-image-repository=x.io/envoy"), Some("--log"), Some("--sidecar-image-tag"), Some("v1")];
+        let texts =
+            [Some("--sidecar-image-repository=x.io/envoy"), Some("--log"), Some("--sidecar-image-tag"), Some("v1")];
         assert_eq!(with_tag(&texts, "sidecar-image-repository", "x.io/envoy").as_deref(), Some("x.io/envoy:v1"));
         assert_eq!(with_tag(&texts, "init-image-repository", "x.io/envoy"), None);
     }

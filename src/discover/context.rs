@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{kube::Object, oci::Reference, yaml::Node};
 
-use super::{Findings, guess, implied, podspec, schema::{self, Schema}};
+use super::{
+    Findings, guess, implied, podspec,
+    schema::{self, Schema},
+};
 
 /// Names fields of a custom resource that are images; a spec writes it under `discovery.rules`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +69,8 @@ impl Context {
         if depth > 16 {
             return;
         }
-        if let (Some(name), Some(value)) = (node.get("name").and_then(Node::as_str), node.get("value").and_then(Node::as_str))
+        if let (Some(name), Some(value)) =
+            (node.get("name").and_then(Node::as_str), node.get("value").and_then(Node::as_str))
             && guess::names_image(name)
             && guess::is_image(value)
         {

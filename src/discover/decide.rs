@@ -165,7 +165,8 @@ mod tests {
     use super::*;
 
     fn finding(written: &str, confidence: Confidence) -> Finding {
-        let provenance = vec![Step::File { file: "m.yaml".into(), line: Some(7) }, Step::Field { field: "spec.x".into() }];
+        let provenance =
+            vec![Step::File { file: "m.yaml".into(), line: Some(7) }, Step::Field { field: "spec.x".into() }];
         Finding { written: written.into(), confidence, provenance }
     }
 
@@ -197,7 +198,11 @@ mod tests {
 
     #[test]
     fn patterns_and_policies_decide() {
-        let mut policy = Policy { accept: vec!["quay.io/c/*".into()], ignore: vec!["*/busybox:*".into(), "x*".into()], ..Policy::default() };
+        let mut policy = Policy {
+            accept: vec!["quay.io/c/*".into()],
+            ignore: vec!["*/busybox:*".into(), "x*".into()],
+            ..Policy::default()
+        };
         let decision = decide(sample(), &policy);
         assert!(decision.refused.is_empty());
         assert_eq!(written(&decision.ignored), ["busybox", "docker.io/library/busybox:latest"]);
@@ -206,7 +211,11 @@ mod tests {
         assert_eq!(written(&decide(sample(), &policy).taken), ["nginx:1", "nginx:1", "quay.io/a/b:1"]);
         policy.guesses = GuessPolicy::Include;
         assert_eq!(decide(sample(), &policy).taken.len(), 6);
-        policy = Policy { wanted: BTreeSet::from(["busybox".parse().unwrap()]), accept: vec!["quay.io/c/d:1".into()], ..Policy::default() };
+        policy = Policy {
+            wanted: BTreeSet::from(["busybox".parse().unwrap()]),
+            accept: vec!["quay.io/c/d:1".into()],
+            ..Policy::default()
+        };
         assert!(decide(sample(), &policy).refused.is_empty());
         let declared = vec![finding("a", Confidence::Declared)];
         policy.ignore = vec!["*".into()];

@@ -46,11 +46,13 @@ pub(super) fn select<'n>(root: &'n Node, parts: &[Part]) -> Vec<Selected<'n>> {
         let mut next = Vec::new();
         for at in found {
             match part {
-                Part::Key(key) => next.extend(at.node.get(key).filter(|child| !child.is_null()).map(|child| Selected {
-                    path: at.path.key(key),
-                    node: child,
-                    parent: Some(at.node),
-                })),
+                Part::Key(key) => {
+                    next.extend(at.node.get(key).filter(|child| !child.is_null()).map(|child| Selected {
+                        path: at.path.key(key),
+                        node: child,
+                        parent: Some(at.node),
+                    }))
+                }
                 Part::Any => next.extend(at.node.as_map().unwrap_or_default().iter().filter_map(|(name, child)| {
                     Some(Selected { path: at.path.key(&name.key()?), node: child, parent: Some(at.node) })
                 })),
@@ -76,11 +78,17 @@ mod tests {
 
     #[test]
     fn paths_lead_through_lists_and_maps() {
-        let root = yaml::documents("a: {b: [{c: 1}, {c: 2}, {d: 3}], m: {x: {c: 4}, y: {c: 5}}, n: }", &yaml::Options::default())
-            .unwrap()
-            .remove(0);
+        let root = yaml::documents(
+            "a: {b: [{c: 1}, {c: 2}, {d: 3}], m: {x: {c: 4}, y: {c: 5}}, n: }",
+            &yaml::Options::default(),
+        )
+        .unwrap()
+        .remove(0);
         let read = |path: &str| -> Vec<String> {
-            select(&root, &parse(path)).iter().map(|at| format!("{}={}", at.path, at.node.text().unwrap_or("?"))).collect()
+            select(&root, &parse(path))
+                .iter()
+                .map(|at| format!("{}={}", at.path, at.node.text().unwrap_or("?")))
+                .collect()
         };
         assert_eq!(read("a.b[].c"), ["a.b[0].c=1", "a.b[1].c=2"]);
         assert_eq!(read("a.m.*.c"), ["a.m.x.c=4", "a.m.y.c=5"]);

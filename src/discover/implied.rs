@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::Deserialize;
 
-use crate::{error::Diagnostic, oci::Reference, yaml::{self, Node}};
+use crate::{
+    error::Diagnostic,
+    oci::Reference,
+    yaml::{self, Node},
+};
 
 use super::{
     Confidence, rules,
@@ -119,6 +123,8 @@ impl Implied {
                 let rule = format!("{}; override: {}", self.name, self.how);
                 site.add(&image, Confidence::Rule, &rule, node, &Path::default().key("spec"));
             }
+            // The operator's own image comes with the operator, wherever that is.
+            None if self.versions.get("*").is_some_and(|image| image == "=") => {}
             None => {
                 let what = self.unknown.as_deref().unwrap_or("the operator chooses an image that no manifest names");
                 let message = format!("{}: {what} ({})", object_step(object), self.name);
@@ -172,7 +178,8 @@ mod tests {
 
     #[test]
     fn templates_take_fields() {
-        let root = yaml::documents("spec: {version: 3.8.0, type: filebeat}", &yaml::Options::default()).unwrap().remove(0);
+        let root =
+            yaml::documents("spec: {version: 3.8.0, type: filebeat}", &yaml::Options::default()).unwrap().remove(0);
         assert_eq!(fill_in("a/{spec.type}:{v:spec.version}", &root).as_deref(), Some("a/filebeat:v3.8.0"));
         assert_eq!(fill_in("a:{spec.other}", &root), None);
     }

@@ -92,7 +92,8 @@ mod tests {
                 ("helm.sh/images", "{"),
             ],
         );
-        let lines: Vec<String> = found.findings.iter().map(|finding| format!("{} {finding}", finding.written)).collect();
+        let lines: Vec<String> =
+            found.findings.iter().map(|finding| format!("{} {finding}", finding.written)).collect();
         assert_eq!(
             lines,
             [

@@ -68,8 +68,16 @@ pub(super) fn is_other_field<'a>(mut keys: impl Iterator<Item = &'a str>, depth:
         "labels" | "managedFields" | "ownerReferences" | "finalizers" | "selfLink" | "uid" | "resourceVersion" => {
             parent == "metadata"
         }
-        "matchLabels" | "nodeSelector" | "imagePullSecrets" | "imagePullPolicy" | "tolerations" | "affinity"
-        | "resourceNames" | "caBundle" | "containerStatuses" | "initContainerStatuses" => true,
+        "matchLabels"
+        | "nodeSelector"
+        | "imagePullSecrets"
+        | "imagePullPolicy"
+        | "tolerations"
+        | "affinity"
+        | "resourceNames"
+        | "caBundle"
+        | "containerStatuses"
+        | "initContainerStatuses" => true,
         // Ceph's block device; dozens of kinds embed volumes.
         "image" => matches!(parent, "rbd" | "output") && (parent == "rbd" || grand == "build"),
         // A Maven repository, and a GitHub one.
@@ -99,8 +107,31 @@ pub(super) fn is_example(key: &str) -> bool {
 /// Words that stand in fields called image and name none: switches, policies, and istio's "the injector fills this in".
 pub(super) fn is_word(text: &str) -> bool {
     const WORDS: &[&str] = &[
-        "", "auto", "true", "false", "yes", "no", "on", "off", "null", "none", "nil", "always", "never", "ifnotpresent",
-        "default", "latest", "unset", "disabled", "enabled", "custom", "image", "images", "name", "todo", "changeme",
+        "",
+        "auto",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+        "none",
+        "nil",
+        "always",
+        "never",
+        "ifnotpresent",
+        "default",
+        "latest",
+        "unset",
+        "disabled",
+        "enabled",
+        "custom",
+        "image",
+        "images",
+        "name",
+        "todo",
+        "changeme",
     ];
     WORDS.contains(&text.to_ascii_lowercase().as_str()) || text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
@@ -108,8 +139,9 @@ pub(super) fn is_word(text: &str) -> bool {
 /// Tells whether a text is the path of a file or of a machine image.
 pub(super) fn is_file(text: &str) -> bool {
     const ENDINGS: &[&str] = &[
-        "png", "jpg", "jpeg", "svg", "gif", "ico", "webp", "iso", "qcow2", "img", "vmdk", "yaml", "yml", "json", "toml", "txt",
-        "tgz", "gz", "tar", "zip", "html", "js", "css", "go", "py", "sh", "md", "sock", "conf", "crt", "pem", "key", "log", "vhd",
+        "png", "jpg", "jpeg", "svg", "gif", "ico", "webp", "iso", "qcow2", "img", "vmdk", "yaml", "yml", "json",
+        "toml", "txt", "tgz", "gz", "tar", "zip", "html", "js", "css", "go", "py", "sh", "md", "sock", "conf", "crt",
+        "pem", "key", "log", "vhd",
     ];
     let (name, last) = text.rsplit_once('/').unwrap_or(("", text));
     let last = last.split('@').next().unwrap_or(last);
@@ -153,7 +185,9 @@ mod tests {
     #[test]
     fn fields_are_told_apart_by_what_they_stand_in() {
         let other = |path: &str| is_other_field(path.rsplit('.'), path.split('.').count());
-        for path in ["status", "metadata.labels", "spec.volumes.rbd.image", "spec.build.output.image", "spec.imagePullSecrets"] {
+        for path in
+            ["status", "metadata.labels", "spec.volumes.rbd.image", "spec.build.output.image", "spec.imagePullSecrets"]
+        {
             assert!(other(path), "{path}");
         }
         for path in ["spec.status", "spec.labels", "spec.image", "spec.output.image", "status.image"] {

@@ -62,9 +62,8 @@ fn entry(site: &mut Site<'_>, key: &str, content: &str, map: &Node, node: &Node,
     if trimmed.contains('\n') || trimmed.starts_with(['{', '[']) {
         return text(site, content, node, path);
     }
-    if guess::names_repository(key)
-        && let Some((stem, _)) = key.rsplit_once(['.', '_', '-'])
-        && let Some(tag) = ["tag", "imageTag", "version"].iter().find_map(|name| {
+    if let Some((stem, "repository" | "repo" | "REPOSITORY")) = key.rsplit_once(['.', '_', '-'])
+        && let Some(tag) = ["tag", "TAG", "imageTag", "version"].iter().find_map(|name| {
             let beside = |separator| map.get(&format!("{stem}{separator}{name}")).and_then(Node::text);
             beside('.').or_else(|| beside('_')).or_else(|| beside('-'))
         })
@@ -75,7 +74,7 @@ fn entry(site: &mut Site<'_>, key: &str, content: &str, map: &Node, node: &Node,
     }
     let named = guess::names_image(key);
     if guess::is_strict(trimmed)
-        || guess::is_on_registry(trimmed)
+        || (guess::is_on_registry(trimmed) && !guess::names_prefix(key))
         || (named && guess::is_image(trimmed))
         || (key.to_ascii_lowercase().ends_with("image") && guess::is_image_or_name(trimmed) && named)
     {
@@ -93,7 +92,8 @@ pub(super) fn text(site: &mut Site<'_>, content: &str, node: &Node, path: &Path)
     match site.budget.checked_sub(content.len()) {
         Some(left) => site.budget = left,
         None => {
-            let message = format!("{}: the texts in it are too large to look for images: `{path}`", object_step(site.object));
+            let message =
+                format!("{}: the texts in it are too large to look for images: `{path}`", object_step(site.object));
             let hint = "name the images that it needs under `images` of the spec";
             return site.report(Diagnostic::warning("payload-unread", message).hint(hint), node);
         }
@@ -102,9 +102,12 @@ pub(super) fn text(site: &mut Site<'_>, content: &str, node: &Node, path: &Path)
     if !content.contains([':', '/']) {
         return;
     }
-    let options = yaml::Options { max_depth: 64, max_nodes: MAX_NODES, max_alias_nodes: 10_000, ..yaml::Options::default() };
+    let options =
+        yaml::Options { max_depth: 64, max_nodes: MAX_NODES, max_alias_nodes: 10_000, ..yaml::Options::default() };
     let documents = match yaml::documents(content, &options) {
-        Ok(documents) if documents.iter().any(|document| matches!(document.value, Value::Map(_) | Value::Seq(_))) => documents,
+        Ok(documents) if documents.iter().any(|document| matches!(document.value, Value::Map(_) | Value::Seq(_))) => {
+            documents
+        }
         _ => return script::text(site, content, node, path),
     };
     for document in documents {

@@ -227,7 +227,8 @@ fn unreadable(site: &mut Site<'_>, at: &Selected<'_>, what: &str, author: Author
     }
     let message = format!("{}: `{}` {what}", object_step(site.object), at.path);
     let diagnostic = match author {
-        Author::User => Diagnostic::error("image-unreadable", message).hint("the rule in `discovery.rules` says that this is an image"),
+        Author::User => Diagnostic::error("image-unreadable", message)
+            .hint("the rule in `discovery.rules` says that this is an image"),
         _ => Diagnostic::warning("image-unreadable", message)
             .hint("when it is put together at run time, name the image under `images` of the spec"),
     };
@@ -257,7 +258,10 @@ mod tests {
                 }
             } else {
                 let (group, kind) = line.split_once(' ').unwrap();
-                assert!(group.contains('.') && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{line}");
+                assert!(
+                    group.contains('.') && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+                    "{line}"
+                );
                 kinds.push(line);
             }
         }

@@ -54,7 +54,9 @@ pub(super) fn read(definition: &Object) -> Vec<Schema> {
     }
     let root = &definition.node;
     let text = |path: &[&str]| root.at_path(path.iter().copied()).and_then(Node::as_str).map(str::to_owned);
-    let (Some(group), Some(kind)) = (text(&["spec", "group"]), text(&["spec", "names", "kind"])) else { return Vec::new() };
+    let (Some(group), Some(kind)) = (text(&["spec", "group"]), text(&["spec", "names", "kind"])) else {
+        return Vec::new();
+    };
     if negative::is_other_kind(&group, &kind) {
         return Vec::new();
     }
@@ -130,7 +132,8 @@ impl Schema {
 
     fn property(&mut self, key: &str, property: &Node, around: &Node, parts: &[Part], place: &Path) {
         let type_of = |schema: &Node| schema.get("type").and_then(Node::as_str).unwrap_or_default().to_owned();
-        let text_of = |name: &str| property.at_path(["properties", name]).is_some_and(|inner| type_of(inner) == "string");
+        let text_of =
+            |name: &str| property.at_path(["properties", name]).is_some_and(|inner| type_of(inner) == "string");
         let named = guess::names_image(key);
         let add = |fields: &mut Vec<Field>, form| fields.push(Field { form, parts: parts.to_vec() });
         match type_of(property).as_str() {
@@ -156,8 +159,14 @@ impl Schema {
     fn default_of(&mut self, key: &str, property: &Node, around: &Node, parts: &[Part], place: &Path) {
         let Some(image) = property.get("default").and_then(Node::as_str) else { return };
         let Ok(reference) = image.parse::<Reference>() else { return };
-        let beside = |name: String| around.at_path(["properties", &name, "default"]).and_then(Node::text).map(str::to_owned);
-        let tag = || ["Tag", "Version", "_version"].iter().find_map(|end| beside(format!("{key}{end}"))).or_else(|| beside("version".into()));
+        let beside =
+            |name: String| around.at_path(["properties", &name, "default"]).and_then(Node::text).map(str::to_owned);
+        let tag = || {
+            ["Tag", "Version", "_version"]
+                .iter()
+                .find_map(|end| beside(format!("{key}{end}")))
+                .or_else(|| beside("version".into()))
+        };
         let image = match reference {
             // Without tag it is one half of a reference; the other half is beside it or in the operator.
             Reference { tag: None, digest: None, .. } => match tag() {

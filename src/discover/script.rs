@@ -31,9 +31,12 @@ pub(super) fn text(site: &mut Site<'_>, text: &str, node: &Node, path: &Path) {
             continue;
         }
         if let Some((key, value)) = property(written) {
-            if guess::names_repository(key) {
-                let stem = &key[..key.len() - key.rsplit(['.', '_', '-']).next().map_or(0, str::len)];
-                let tag = tags.iter().find(|(other, _)| other.strip_prefix(stem).is_some_and(|rest| rest == "tag"));
+            if let Some(stem) = key.strip_suffix("repository").or_else(|| key.strip_suffix("REPOSITORY"))
+                && stem.ends_with(['.', '_', '-'])
+            {
+                let tag = tags
+                    .iter()
+                    .find(|(other, _)| other.strip_prefix(stem).is_some_and(|rest| rest.eq_ignore_ascii_case("tag")));
                 if let Some((_, tag)) = tag
                     && guess::is_image(&format!("{value}:{tag}"))
                 {
@@ -51,7 +54,11 @@ pub(super) fn text(site: &mut Site<'_>, text: &str, node: &Node, path: &Path) {
 }
 
 fn is_comment(line: &str) -> bool {
-    line.is_empty() || line.starts_with('#') || line.starts_with("//") || line.starts_with(';') || line.starts_with("{{/*")
+    line.is_empty()
+        || line.starts_with('#')
+        || line.starts_with("//")
+        || line.starts_with(';')
+        || line.starts_with("{{/*")
 }
 
 /// Splits `key = value`, `key: value` and `export KEY="value"`.
@@ -66,14 +73,21 @@ fn property(line: &str) -> Option<(&str, &str)> {
 }
 
 fn properties(text: &str) -> Vec<(&str, &str)> {
-    text.lines().map(str::trim).filter(|line| !is_comment(line)).filter_map(property).filter(|(key, _)| key.ends_with("tag")).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !is_comment(line))
+        .filter_map(property)
+        .filter(|(key, _)| key.to_ascii_lowercase().ends_with("tag"))
+        .collect()
 }
 
 /// A Dockerfile begins with FROM and goes on with another instruction.
 fn is_dockerfile(text: &str) -> bool {
     let starts = |line: &str, words: &[&str]| words.iter().any(|word| line.trim_start().starts_with(word));
     text.lines().any(|line| starts(line, &["FROM "]))
-        && text.lines().any(|line| starts(line, &["RUN ", "COPY ", "CMD ", "ENTRYPOINT ", "ADD ", "WORKDIR ", "USER ", "ENV "]))
+        && text
+            .lines()
+            .any(|line| starts(line, &["RUN ", "COPY ", "CMD ", "ENTRYPOINT ", "ADD ", "WORKDIR ", "USER ", "ENV "]))
 }
 
 /// Reads `FROM [--platform=…] IMAGE [AS NAME]`.
@@ -99,7 +113,9 @@ const PULLS: &[&[&str]] = &[
 
 /// Reads one line as a command.
 pub(super) fn line(site: &mut Site<'_>, line: &str, node: &Node, path: &Path) {
-    let separators = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '(' | ')' | '[' | ']' | '<' | '>' | '|' | ';');
+    let separators = |c: char| {
+        c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '(' | ')' | '[' | ']' | '<' | '>' | '|' | ';')
+    };
     let tokens: Vec<&str> = line.split(separators).filter(|token| !token.is_empty()).collect();
     let mut pulled = false;
     for (i, token) in tokens.iter().enumerate() {
@@ -125,7 +141,9 @@ pub(super) fn line(site: &mut Site<'_>, line: &str, node: &Node, path: &Path) {
             }
             _ => {
                 let value = token.rsplit_once('=').map_or(token, |(_, value)| value);
-                if guess::is_strict(value) || guess::is_on_registry(value) && !value.contains('=') && value.contains(['@', ':']) {
+                if guess::is_strict(value)
+                    || guess::is_on_registry(value) && !value.contains('=') && value.contains(['@', ':'])
+                {
                     site.guess(value, RULE, node, path);
                 }
             }

@@ -4,15 +4,10 @@
 //! under whichever root a custom resource keeps it. So is a list of containers under another name (`extraContainers`,
 //! `sidecars`), when its items have both a name and an image.
 
-use crate::{
-    error::Diagnostic,
-    oci::Reference,
-    yaml::Node,
-};
+use crate::{error::Diagnostic, oci::Reference, yaml::Node};
 
 use super::{
-    Confidence,
-    negative,
+    Confidence, negative,
     site::{Path, Site},
 };
 

@@ -186,7 +186,10 @@ mod tests {
         let yes = |key, map| join_unnamed(&node(map), key).is_some();
         assert!(yes("x", "{repository: a/b, tag: 1}") && yes("image", "{repository: redis, tag: 1}"));
         assert!(yes("x", "{name: quay.io/jupyterhub/k8s-hub, tag: 4.3.6}"));
-        assert!(!yes("x", "{name: web, version: 1}") && !yes("dep", "{name: redis, version: 1.2.3, repository: 'https://x/y'}"));
+        assert!(
+            !yes("x", "{name: web, version: 1}")
+                && !yes("dep", "{name: redis, version: 1.2.3, repository: 'https://x/y'}")
+        );
         assert!(!yes("x", "{repository: acme/app, version: 3}") && !yes("x", "{image: a/b}"));
         assert!(!yes("x", "{name: a, image: quay.io/a/b:1}"));
     }
@@ -194,7 +197,10 @@ mod tests {
     #[test]
     fn a_tag_beside_completes_a_name() {
         let map = node("{version: v3.8.0}");
-        assert_eq!(with_tag_beside("quay.io/prometheus/prometheus", &map).unwrap().text, "quay.io/prometheus/prometheus:v3.8.0");
+        assert_eq!(
+            with_tag_beside("quay.io/prometheus/prometheus", &map).unwrap().text,
+            "quay.io/prometheus/prometheus:v3.8.0"
+        );
         assert_eq!(with_tag_beside("a:1", &map), None);
     }
 }

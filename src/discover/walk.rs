@@ -98,6 +98,9 @@ fn list<'n>(site: &mut Site<'_>, items: &'n [Node], path: &mut Path, hub: Hub<'n
             return;
         }
     }
+    if items.iter().any(env::is_variable) {
+        env::join(site, items, path);
+    }
     for (i, item) in items.iter().enumerate() {
         path.push_index(i);
         node(site, item, path, hub);
@@ -125,7 +128,9 @@ fn leaf<'n>(site: &mut Site<'_>, text: &str, at: &'n Node, path: &Path, hub: Hub
     }
     if named && guess::is_image(trimmed) {
         site.guess(trimmed, "image field", at, path);
-    } else if guess::is_strict(trimmed) {
+    } else if guess::is_strict(trimmed)
+        || (guess::is_on_registry(trimmed) && !guess::names_prefix(key) && !guess::names_repository(key))
+    {
         site.guess(trimmed, "reference", at, path);
     }
 }

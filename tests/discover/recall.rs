@@ -39,7 +39,11 @@ impl Tally {
         let texts = |list: &str, key: &str| -> Vec<(String, String)> {
             let entry = |item: &Value| {
                 let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-                if item.is_string() { (item.as_str().unwrap_or_default().to_owned(), "pod spec".to_owned()) } else { (text(key), text("rule")) }
+                if item.is_string() {
+                    (item.as_str().unwrap_or_default().to_owned(), "pod spec".to_owned())
+                } else {
+                    (text(key), text("rule"))
+                }
             };
             facts[list].as_array().map(|items| items.iter().map(entry).collect()).unwrap_or_default()
         };
@@ -48,14 +52,19 @@ impl Tally {
         let known: BTreeSet<&str> = images.iter().chain(&suspects).map(|(image, _)| image.as_str()).collect();
         let unique: BTreeSet<(String, String)> = images.iter().chain(&suspects).cloned().collect();
         for (image, rule) in unique {
-            if NOT_IMAGES.iter().any(|(known, _)| *known == image) || image == "auto" || image.parse::<airgap_bundler::oci::Reference>().is_err() {
+            if NOT_IMAGES.iter().any(|(known, _)| *known == image)
+                || image == "auto"
+                || image.parse::<airgap_bundler::oci::Reference>().is_err()
+            {
                 continue;
             }
-            let rule = rule.split(':').take(if rule.starts_with("configmap") { 2 } else { 1 }).collect::<Vec<_>>().join(":");
+            let rule =
+                rule.split(':').take(if rule.starts_with("configmap") { 2 } else { 1 }).collect::<Vec<_>>().join(":");
             let (hits, all) = self.recall.entry(rule.clone()).or_default();
             *all += 1;
             // A name without tag may have been completed by one that stands elsewhere.
-            let completed = |found: &&str| found.strip_prefix(image.as_str()).is_some_and(|rest| rest.starts_with([':', '@']));
+            let completed =
+                |found: &&str| found.strip_prefix(image.as_str()).is_some_and(|rest| rest.starts_with([':', '@']));
             if written.contains(image.as_str()) || written.iter().any(completed) {
                 *hits += 1;
             } else {
@@ -103,7 +112,8 @@ impl Tally {
         }
         if let Ok(path) = std::env::var("BUNDLE_RECALL_DETAILS") {
             let lines = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join("\n");
-            std::fs::write(path, format!("MISSED\n{}\nSURPLUS\n{}\n", lines(&self.missed), lines(&self.surplus))).unwrap();
+            std::fs::write(path, format!("MISSED\n{}\nSURPLUS\n{}\n", lines(&self.missed), lines(&self.surplus)))
+                .unwrap();
         }
     }
 }
@@ -115,7 +125,8 @@ fn every_class_against_an_independent_scan() {
     let charts = read_json(&folder.join("cases.json"));
     for case in charts.as_array().unwrap().iter().filter(|case| case["helm4_ok"] == true) {
         let id = case["id"].as_str().unwrap();
-        let (rendered, facts) = (folder.join(format!("expected/{id}.yaml.gz")), folder.join(format!("images/{id}.json")));
+        let (rendered, facts) =
+            (folder.join(format!("expected/{id}.yaml.gz")), folder.join(format!("images/{id}.json")));
         if rendered.exists() && facts.exists() {
             tally.count(id, &read_gzip(&rendered), &read_json(&facts));
         }
@@ -124,6 +135,17 @@ fn every_class_against_an_independent_scan() {
     for case in manifests.as_array().unwrap() {
         let text = read_gzip(&folder.join(case["file"].as_str().unwrap()));
         tally.count(case["id"].as_str().unwrap(), &text, &read_json(&folder.join(case["images"].as_str().unwrap())));
+    }
+    let built = read_json(&folder.join("kustomize/cases.json"));
+    for case in built.as_array().unwrap() {
+        let (Some(output), Some(images)) = (case["output"].as_str(), case["images"].as_str()) else { continue };
+        if folder.join(output).exists() && folder.join(images).exists() {
+            tally.count(
+                case["id"].as_str().unwrap(),
+                &read_gzip(&folder.join(output)),
+                &read_json(&folder.join(images)),
+            );
+        }
     }
     tally.print();
     let (hits, all) = tally.recall.values().fold((0, 0), |sum, (hits, all)| (sum.0 + hits, sum.1 + all));
