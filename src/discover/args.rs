@@ -73,6 +73,9 @@ pub(super) fn unquoted(text: &str) -> &str {
 
 /// Tells whether the value of a flag is an image.
 pub(super) fn is_value(name: &str, value: &str) -> bool {
+    if negative::is_target(name) {
+        return false;
+    }
     guess::is_strict(value)
         || (guess::names_image(name)
             && (guess::is_image(value)
@@ -80,6 +83,9 @@ pub(super) fn is_value(name: &str, value: &str) -> bool {
 }
 
 fn value_of(site: &mut Site<'_>, name: &str, value: &str, node: &Node, path: &Path) {
+    if value.starts_with(['{', '[']) {
+        return super::payload::text(site, value, node, path);
+    }
     for part in value.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
         // `--default-images=sidecar=quay.io/a/b:1` and the like.
         let last = part.rsplit_once('=').map_or(part, |(_, last)| last);

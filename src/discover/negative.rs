@@ -62,7 +62,7 @@ pub(super) fn is_other_kind(group: &str, kind: &str) -> bool {
 /// counts them.
 pub(super) fn is_other_field<'a>(mut keys: impl Iterator<Item = &'a str>, depth: usize) -> bool {
     let Some(key) = keys.next() else { return false };
-    let (parent, grand) = (keys.next().unwrap_or_default(), keys.next().unwrap_or_default());
+    let parent = keys.next().unwrap_or_default();
     match key {
         "status" | "apiVersion" | "kind" => depth == 1,
         "labels" | "managedFields" | "ownerReferences" | "finalizers" | "selfLink" | "uid" | "resourceVersion" => {
@@ -79,13 +79,22 @@ pub(super) fn is_other_field<'a>(mut keys: impl Iterator<Item = &'a str>, depth:
         | "containerStatuses"
         | "initContainerStatuses" => true,
         // Ceph's block device; dozens of kinds embed volumes.
-        "image" => matches!(parent, "rbd" | "output") && (parent == "rbd" || grand == "build"),
+        "image" if parent == "rbd" => true,
+        // Where a build pushes to: Strimzi, Shipwright.
+        "image" => parent == "output",
         // A Maven repository, and a GitHub one.
         "repository" => parent == "artifacts",
         // Patterns that policies match, also where other kinds embed them.
         "imageReferences" | "matchImageReferences" | "matchImages" | "verifyImages" | "imageRegistry" => true,
         _ => false,
     }
+}
+
+/// Tells whether a key or a flag names where an image goes, not where it comes from.
+pub(super) fn is_target(name: &str) -> bool {
+    const TARGETS: &[&str] = &["destination", "destinations", "push", "output", "target", "tag", "tags", "to"];
+    let last = name.trim_start_matches('-').rsplit(['-', '_', '.']).next().unwrap_or_default().to_ascii_lowercase();
+    TARGETS.contains(&last.as_str())
 }
 
 /// Annotations that repeat the object, or show examples.

@@ -9,7 +9,8 @@
 //!  split spec.driver                   a mapping whose fields are the pieces of one reference
 //!  map spec.registry.override          a mapping of names to references
 //!  pod spec.template.spec              a pod spec
-//!  url spec.url                        a reference behind docker:// or oci://
+//!  url spec.url                        a reference behind docker:// or oci://, or a bare one
+//!  oci spec                            a mapping with such a `url` and `ref: {tag, digest}` beside it
 //! ```
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -36,6 +37,7 @@ pub(super) enum Form {
     Map,
     Pod,
     Url,
+    Oci,
 }
 
 /// Who says that a field is an image; decides what a value means that does not look like one.
@@ -73,6 +75,7 @@ fn read(text: &str) -> Table {
             "map" => Form::Map,
             "pod" => Form::Pod,
             "url" => Form::Url,
+            "oci" => Form::Oci,
             _ => continue,
         };
         if let Some(kind) = &current {
@@ -145,16 +148,27 @@ fn apply(site: &mut Site<'_>, field: &Field, rule: &str, author: Author) {
                     image(site, &Selected { path: at.path.key(&key), node: value, parent: None }, rule, author);
                 }
             }
-            Form::Url => {
-                let text = at.node.as_str().unwrap_or_default();
-                if let Some(reference) = ["docker://", "oci://"].iter().find_map(|scheme| text.strip_prefix(scheme))
-                    && reference.parse::<Reference>().is_ok()
-                {
-                    site.add(reference, Confidence::Rule, rule, at.node, &at.path);
-                    site.settle(at.path.to_string());
+            Form::Url => url(site, at.node, "", &at.path, rule),
+            Form::Oci => {
+                if let Some(node) = at.node.get("url") {
+                    let piece = |key| at.node.at_path(["ref", key]).and_then(Node::text);
+                    let digest = piece("digest").map(|digest| format!("@{digest}"));
+                    let tail = digest.or_else(|| piece("tag").map(|tag| format!(":{tag}"))).unwrap_or_default();
+                    url(site, node, &tail, &at.path.key("url"), rule);
                 }
             }
         }
+    }
+}
+
+/// Takes a reference that is written as an address.
+fn url(site: &mut Site<'_>, node: &Node, tail: &str, path: &Path, rule: &str) {
+    let text = node.as_str().unwrap_or_default();
+    let bare = ["docker://", "oci://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    let whole = format!("{bare}{tail}");
+    if guess::is_image(&whole) {
+        site.add(&whole, Confidence::Rule, rule, node, path);
+        site.settle(path.to_string());
     }
 }
 
@@ -251,7 +265,7 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some(field) = line.strip_prefix(' ') {
                 let (form, paths) = field.split_once(' ').unwrap();
-                assert!(["image", "split", "map", "pod", "url"].contains(&form), "{line}");
+                assert!(["image", "split", "map", "pod", "url", "oci"].contains(&form), "{line}");
                 for path in paths.split(' ') {
                     assert!(!path.is_empty() && !path.starts_with("status") && !path.contains(".."), "{line}");
                     assert!(!path.contains("rbd.image"), "{line}");

@@ -39,8 +39,10 @@ pub(super) struct Schema {
 /// A field with a default.
 #[derive(Clone, Debug)]
 struct Default {
-    /// The way to the mapping around it.
-    parent: Vec<Part>,
+    /// The way to the mapping around it, and which steps have a default of their own and so are always there.
+    parent: Vec<(Part, bool)>,
+    /// Whether it is part of the default of the mapping around it, and so holds only when that is absent.
+    whole: bool,
     key: String,
     image: String,
     /// The place in the definition, for people.
@@ -90,19 +92,19 @@ impl Schema {
     }
 
     /// Reads the properties of a mapping; `parts` leads to it and `keys` names the way.
-    fn descend(&mut self, schema: &Node, parts: &mut Vec<Part>, keys: &mut Vec<String>, place: &mut Path) {
+    fn descend(&mut self, schema: &Node, parts: &mut Vec<(Part, bool)>, keys: &mut Vec<String>, place: &mut Path) {
         if parts.len() > MAX_DEPTH || self.fields.len() > MAX_FIELDS {
             return;
         }
         if let Some(items) = schema.get("items") {
-            parts.push(Part::Each);
+            parts.push((Part::Each, false));
             place.push("items");
             self.descend(items, parts, keys, place);
             place.pop();
             parts.pop();
         }
         if let Some(values) = schema.get("additionalProperties").filter(|values| values.as_map().is_some()) {
-            parts.push(Part::Any);
+            parts.push((Part::Any, false));
             place.push("additionalProperties");
             keys.push("*".to_owned());
             self.descend(values, parts, keys, place);
@@ -120,7 +122,8 @@ impl Schema {
             }
             place.push("properties");
             place.push(&key);
-            parts.push(Part::Key(key.clone().into_owned()));
+            let filled = property.get("default").is_some_and(|default| default.as_map().is_some());
+            parts.push((Part::Key(key.clone().into_owned()), filled));
             self.property(&key, property, schema, parts, place);
             self.descend(property, parts, keys, place);
             parts.pop();
@@ -130,12 +133,15 @@ impl Schema {
         }
     }
 
-    fn property(&mut self, key: &str, property: &Node, around: &Node, parts: &[Part], place: &Path) {
+    fn property(&mut self, key: &str, property: &Node, around: &Node, parts: &[(Part, bool)], place: &Path) {
         let type_of = |schema: &Node| schema.get("type").and_then(Node::as_str).unwrap_or_default().to_owned();
         let text_of =
             |name: &str| property.at_path(["properties", name]).is_some_and(|inner| type_of(inner) == "string");
         let named = guess::names_image(key);
-        let add = |fields: &mut Vec<Field>, form| fields.push(Field { form, parts: parts.to_vec() });
+        let add = |fields: &mut Vec<Field>, form| {
+            fields.push(Field { form, parts: parts.iter().map(|(part, _)| part.clone()).collect() });
+        };
+        self.default_of_mapping(property, parts, place);
         match type_of(property).as_str() {
             "string" if named || key == "baseImage" => {
                 add(&mut self.fields, Form::Image);
@@ -156,7 +162,22 @@ impl Schema {
         }
     }
 
-    fn default_of(&mut self, key: &str, property: &Node, around: &Node, parts: &[Part], place: &Path) {
+    /// Takes in images in the default of a mapping, where the field has no default of its own.
+    fn default_of_mapping(&mut self, property: &Node, parts: &[(Part, bool)], place: &Path) {
+        let entries = property.get("default").and_then(Node::as_map).unwrap_or_default();
+        for (name, value) in entries {
+            let (Some(key), Some(image)) = (name.key(), value.as_str()) else { continue };
+            let own = property.at_path(["properties", &key, "default"]).is_some();
+            let pinned = image.parse::<Reference>().is_ok_and(|image| image.tag.is_some() || image.digest.is_some());
+            if !own && pinned && guess::names_image(&key) {
+                let place = place.key("default").key(&key);
+                let (key, image) = (key.into_owned(), image.to_owned());
+                self.defaults.push(Default { parent: parts.to_vec(), whole: true, key, image, place });
+            }
+        }
+    }
+
+    fn default_of(&mut self, key: &str, property: &Node, around: &Node, parts: &[(Part, bool)], place: &Path) {
         let Some(image) = property.get("default").and_then(Node::as_str) else { return };
         let Ok(reference) = image.parse::<Reference>() else { return };
         let beside =
@@ -177,7 +198,8 @@ impl Schema {
         };
         if guess::is_image(&image) {
             let parent = parts[..parts.len() - 1].to_vec();
-            self.defaults.push(Default { parent, key: key.to_owned(), image, place: place.key("default") });
+            let place = place.key("default");
+            self.defaults.push(Default { parent, whole: false, key: key.to_owned(), image, place });
         }
     }
 
@@ -186,13 +208,40 @@ impl Schema {
         let object = site.object;
         let rule = format!("default in the schema of {}.{}", self.kind, self.group);
         for default in &self.defaults {
-            for Selected { path, node, .. } in fields::select(&object.node, &default.parent) {
-                if node.as_map().is_some() && node.get(&default.key).is_none_or(Node::is_null) {
+            for (path, node, absent) in holders(&object.node, &default.parent) {
+                let empty = node.get(&default.key).is_none_or(Node::is_null);
+                if absent || (!default.whole && node.as_map().is_some() && empty) {
                     site.add(&default.image, Confidence::Rule, &rule, node, &path.key(&default.key));
                 }
             }
         }
     }
+}
+
+/// Returns every mapping that the way leads to: its path, the deepest node of it that is there, and whether it is there only
+/// because of defaults.
+fn holders<'n>(root: &'n Node, parent: &[(Part, bool)]) -> Vec<(Path, &'n Node, bool)> {
+    let parts: Vec<Part> = parent.iter().map(|(part, _)| part.clone()).collect();
+    let mut found: Vec<_> = fields::select(root, &parts).into_iter().map(|at| (at.path, at.node, false)).collect();
+    for cut in 0..parent.len() {
+        let missing = &parent[cut..];
+        let (Part::Key(key), true) =
+            (&parts[cut], missing.iter().all(|(part, filled)| *filled && matches!(part, Part::Key(_))))
+        else {
+            continue;
+        };
+        for Selected { mut path, node, .. } in fields::select(root, &parts[..cut]) {
+            if node.as_map().is_some() && node.get(key).is_none_or(Node::is_null) {
+                for (part, _) in missing {
+                    if let Part::Key(key) = part {
+                        path.push(key);
+                    }
+                }
+                found.push((path, node, true));
+            }
+        }
+    }
+    found
 }
 
 /// Adds the defaults of a definition of which there is no object among the inputs: the operator's first object needs them.

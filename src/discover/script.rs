@@ -3,7 +3,7 @@
 use crate::yaml::Node;
 
 use super::{
-    args, guess,
+    args, guess, negative,
     site::{Path, Site},
 };
 
@@ -111,6 +111,12 @@ const PULLS: &[&[&str]] = &[
     &["image", "pull"],
 ];
 
+/// What names images that go somewhere, or are made here.
+const PUSHES: &[&str] = &["push", "tag", "build", "login", "rmi"];
+
+/// The programs that [`PULLS`] and [`PUSHES`] are commands of.
+const PROGRAMS: &[&str] = &["docker", "podman", "nerdctl", "buildah", "crane", "skopeo", "img", "oras"];
+
 /// Reads one line as a command.
 pub(super) fn line(site: &mut Site<'_>, line: &str, node: &Node, path: &Path) {
     let separators = |c: char| {
@@ -118,6 +124,9 @@ pub(super) fn line(site: &mut Site<'_>, line: &str, node: &Node, path: &Path) {
     };
     let tokens: Vec<&str> = line.split(separators).filter(|token| !token.is_empty()).collect();
     let mut pulled = false;
+    if tokens.windows(2).any(|pair| PROGRAMS.contains(&pair[0]) && PUSHES.contains(&pair[1])) {
+        return;
+    }
     for (i, token) in tokens.iter().enumerate() {
         let token = token.trim_end_matches(['.', '!', '?', '\\']);
         if PULLS.iter().any(|words| i >= 2 && tokens[i - 2] == words[0] && tokens[i - 1] == words[1]) {
@@ -131,6 +140,7 @@ pub(super) fn line(site: &mut Site<'_>, line: &str, node: &Node, path: &Path) {
                 }
             }
             (Some((_, None)), _) => {}
+            (None, Some((name, None))) if negative::is_target(name) => {}
             (None, Some((name, None))) if guess::names_image(name) && guess::is_image(token) => {
                 site.guess(token, RULE, node, path);
             }

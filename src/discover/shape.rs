@@ -8,7 +8,7 @@ use crate::{error::Diagnostic, oci::Reference, yaml::Node};
 
 use super::{
     Confidence, negative,
-    site::{Path, Site},
+    site::{MAX_LEVELS, Path, Site},
 };
 
 /// The lists of containers of a pod spec.
@@ -21,7 +21,7 @@ pub(super) fn find(site: &mut Site<'_>, rule: &str) {
 }
 
 fn descend(site: &mut Site<'_>, node: &Node, path: &mut Path, rule: &str) {
-    if negative::is_other_field(path.keys(), path.len()) {
+    if negative::is_other_field(path.keys(), path.len()) || path.len() > MAX_LEVELS {
         return;
     }
     if let Some(entries) = node.as_map() {

@@ -87,6 +87,9 @@ impl fmt::Display for Path {
 /// and texts inside texts count again.
 const PAYLOAD_BYTES: usize = 8 << 20;
 
+/// How deep an object is followed: three times the deepest schema seen, and little enough for a thread's stack.
+pub(super) const MAX_LEVELS: usize = 200;
+
 /// Names an object for provenance.
 pub(super) fn object_step(object: &Object) -> Step {
     let group = object.group();

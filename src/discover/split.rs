@@ -23,8 +23,9 @@ pub(super) struct Joined {
 
 const REGISTRIES: &[&str] = &["registry", "imageRegistry", "image_registry", "hub"];
 const REPOSITORIES: &[&str] = &["repository", "imageRepository", "image_repository", "repo", "baseImage"];
-const NAMES: &[&str] = &["image", "imageName", "name"];
-const TAGS: &[&str] = &["tag", "imageTag", "image_tag", "versionTag", "version", "image_version", "imageVersion"];
+const NAMES: &[&str] = &["image", "imageName", "newName", "name"];
+const TAGS: &[&str] =
+    &["tag", "newTag", "imageTag", "image_tag", "versionTag", "version", "image_version", "imageVersion"];
 const DIGESTS: &[&str] = &["digest", "imageDigest", "image_digest", "sha", "sha256"];
 
 /// Returns the first of the keys that holds text or a number, as written; an empty text counts as absent.

@@ -1,10 +1,13 @@
 //! The search through everything that no rule settled: each value goes to the class that knows its surroundings.
 
-use crate::yaml::{Node, Value};
+use crate::{
+    error::Diagnostic,
+    yaml::{Node, Value},
+};
 
 use super::{
     annotations, args, env, guess, negative, payload,
-    site::{Path, Site},
+    site::{MAX_LEVELS, Path, Site, object_step},
     split,
 };
 
@@ -27,6 +30,11 @@ type Hub<'n> = Option<(&'n str, &'n str)>;
 fn node<'n>(site: &mut Site<'_>, at: &'n Node, path: &mut Path, hub: Hub<'n>) {
     if negative::is_other_field(path.keys(), path.len()) {
         return;
+    }
+    if path.len() > MAX_LEVELS {
+        let message = format!("{}: nested too deep to look for images", object_step(site.object));
+        let hint = "name the images that it needs under `images` of the spec";
+        return site.report(Diagnostic::warning("object-too-deep", message).hint(hint), at);
     }
     match &at.value {
         Value::Map(entries) => map(site, at, entries, path, hub),
@@ -111,7 +119,8 @@ fn list<'n>(site: &mut Site<'_>, items: &'n [Node], path: &mut Path, hub: Hub<'n
 fn leaf<'n>(site: &mut Site<'_>, text: &str, at: &'n Node, path: &Path, hub: Hub<'n>) {
     let key = path.keys().next().unwrap_or_default();
     let trimmed = text.trim();
-    if trimmed.is_empty() || site.is_settled(&path.to_string()) || negative::is_example(key) {
+    if trimmed.is_empty() || site.is_settled(&path.to_string()) || negative::is_example(key) || negative::is_target(key)
+    {
         return;
     }
     if trimmed.contains('\n') || trimmed.starts_with("{\"") || trimmed.starts_with("[{") {

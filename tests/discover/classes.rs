@@ -55,3 +55,38 @@ fn nothing_in_the_negative_sample_is_found() {
     let found = discover::find_all(&objects, Vec::new());
     assert!(found.findings.is_empty(), "{:#?}", found.findings);
 }
+
+#[test]
+fn nesting_ends_and_says_so() {
+    let deep = |levels: usize, inner: &str| format!("{}{inner}{}", "{a: ".repeat(levels), "}".repeat(levels));
+    for levels in [100, 190, 900] {
+        let text =
+            format!("apiVersion: a.example.com/v1\nkind: Deep\nspec: {}", deep(levels, "{image: 'quay.io/acme/a:1'}"));
+        let found = discover::find_all(&object::objects("m", &text).unwrap(), Vec::new());
+        assert_eq!(found.findings.len(), usize::from(levels < 200), "{levels}");
+        assert_eq!(found.diagnostics.len(), usize::from(levels > 200), "{levels}");
+    }
+    // Texts inside texts: the innermost one is not read.
+    let mut text = "image: quay.io/acme/a:1\nx: y\n".to_owned();
+    for level in 0..6 {
+        let map: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata:\n  inner.yaml: |\n{map}");
+        let found = discover::find_all(&object::objects("m", &text).unwrap(), Vec::new());
+        assert_eq!(found.findings.len(), usize::from(level < 3), "{level}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn whatever_the_objects_hold_every_finding_is_a_reference(
+        text in "apiVersion: (v1|apps/v1|apiextensions.k8s.io/v1|nvidia.com/v1)\nkind: (ConfigMap|Secret|Deployment|CustomResourceDefinition|ClusterPolicy)\n((data|spec|metadata): \\{((image|env|args|tag|repository|name|value|annotations|versions|schema|default|x): (a:1|quay.io/a/b:1|'--image=a/b:1 c'|\"FROM a\\\\nRUN b\"|'\\{\"image\": \"a:1\"\\}'|\\[-x, a:1\\]|\\{image: a/b, tag: '@@'\\}|\\PC{0,8}), ){0,4}\\}\n){0,3}"
+    ) {
+        if let Ok(objects) = object::objects("m", &text) {
+            for finding in discover::find_all(&objects, rules()).findings {
+                proptest::prop_assert!(finding.written.parse::<airgap_bundler::oci::Reference>().is_ok(), "{}", finding.written);
+            }
+        }
+    }
+}
