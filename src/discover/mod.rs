@@ -116,6 +116,8 @@ fn examine(site: &mut Site<'_>) {
     }
     site.found.diagnostics.append(&mut pods.diagnostics);
     rules::find(site);
-    shape::find(site, "pod spec in a custom resource");
+    if !podspec::knows(object) {
+        shape::find(site, "pod spec in a custom resource");
+    }
     walk::find(site);
 }

@@ -40,6 +40,8 @@ const KINDS: &[(&str, &str)] = &[
     ("storage.k8s.io", "*"),
     // Their schemas are read elsewhere; descriptions and examples in them name images by the hundred.
     ("apiextensions.k8s.io", "*"),
+    // Configuration of a test cluster outside the cluster.
+    ("kind.x-k8s.io", "*"),
     // Machine images of clouds.
     ("infrastructure.cluster.x-k8s.io", "*"),
     ("machine.openshift.io", "*"),

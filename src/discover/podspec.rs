@@ -33,6 +33,11 @@ fn pod_spec_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     POD_SPECS.iter().find(|(known, groups, _)| *known == kind && groups.contains(&group)).map(|(_, _, path)| *path)
 }
 
+/// Tells whether the Kubernetes API says where objects of this kind keep their pod spec.
+pub(super) fn knows(object: &Object) -> bool {
+    pod_spec_path(object.group(), &object.kind).is_some()
+}
+
 /// Adds what the object's pod spec names, if it holds one.
 pub(super) fn find(object: &Object, found: &mut Findings) {
     let Some(path) = pod_spec_path(object.group(), &object.kind) else { return };

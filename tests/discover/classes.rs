@@ -90,3 +90,23 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_one_input_defines_counts_for_the_others() {
+    let read = |text: &str| object::objects("m", text).unwrap();
+    let definition = read(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: {group: a.example.com, names: {kind: Job}, versions: [{name: v1, storage: true, schema: {openAPIV3Schema: {properties: {spec: {properties: {image: {type: string, default: 'quay.io/acme/job:1'}}}}}}}]}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: images, namespace: ns}\ndata: {a: 'quay.io/acme/a:1'}",
+    );
+    let user = read(
+        "apiVersion: a.example.com/v1\nkind: Job\nmetadata: {name: j}\nspec: {}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: ns}\nspec: {containers: [{name: c, image: 'quay.io/acme/c:1', env: [{name: A_IMAGE, valueFrom: {configMapKeyRef: {name: images, key: a}}}]}]}",
+    );
+    let written =
+        |found: discover::Findings| found.findings.into_iter().map(|finding| finding.written).collect::<Vec<_>>();
+    let mut context = discover::Context::new(Vec::new());
+    context.learn(&definition);
+    context.learn(&user);
+    assert_eq!(written(context.find(&user)), ["quay.io/acme/job:1", "quay.io/acme/c:1", "quay.io/acme/a:1"]);
+    assert_eq!(written(context.find(&definition)), ["quay.io/acme/a:1"], "the default counts where the object is");
+    assert_eq!(written(discover::find_all(&user, Vec::new())), ["quay.io/acme/c:1"]);
+    assert_eq!(written(discover::find_all(&definition, Vec::new())), ["quay.io/acme/job:1", "quay.io/acme/a:1"]);
+}
