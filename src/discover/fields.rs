@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn paths_lead_through_lists_and_maps() {
         let root = yaml::documents(
-            "a: {b: [{c: 1}, {c: 2}, {d: 3}], m: {x: {c: 4}, y: {c: 5}}, n: }",
+            "a: {b: [{c: 1}, {c: 2}, {d: 3}], m: {x: {c: 4}, z: {c: 5}}, n: }",
             &yaml::Options::default(),
         )
         .unwrap()
@@ -91,7 +91,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(read("a.b[].c"), ["a.b[0].c=1", "a.b[1].c=2"]);
-        assert_eq!(read("a.m.*.c"), ["a.m.x.c=4", "a.m.y.c=5"]);
+        assert_eq!(read("a.m.*.c"), ["a.m.x.c=4", "a.m.z.c=5"]);
         assert_eq!(read("a.m.x.c.d"), Vec::<String>::new());
         assert_eq!(read("a.n"), Vec::<String>::new());
         assert_eq!(read("a.b.c"), Vec::<String>::new());

@@ -158,7 +158,7 @@ pub(super) fn has_host(text: &str) -> bool {
 pub(super) fn is_strict(text: &str) -> bool {
     has_host(text)
         && parsed(text).is_some_and(|reference| reference.tag.is_some() || reference.digest.is_some())
-        && !text.split('/').next().is_some_and(negative::is_api_group)
+        && !text.split('/').next().is_some_and(|host| negative::is_api_group(host) || negative::is_service(host))
 }
 
 /// Hosts that serve images and hardly anything else: a path there is an image even without a tag.
@@ -297,6 +297,7 @@ mod tests {
             "https://quay.io/a:b",
             "example.com/config.yaml:3",
             "topology.k8s.aws/zone-id:usw",
+            "a.b.svc.cluster.local:443/x:1",
         ] {
             assert!(!is_strict(text), "{text}");
         }

@@ -56,6 +56,9 @@ struct Implied {
     /// What is not known, when there is no image to name.
     #[serde(default)]
     unknown: Option<String>,
+    /// What to do then, when naming the image is not it.
+    #[serde(default)]
+    hint: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +131,10 @@ impl Implied {
             None => {
                 let what = self.unknown.as_deref().unwrap_or("the operator chooses an image that no manifest names");
                 let message = format!("{}: {what} ({})", object_step(object), self.name);
-                let hint = format!("name it under `images` of the spec, or choose it: {}", self.how);
+                let hint = self
+                    .hint
+                    .clone()
+                    .unwrap_or_else(|| format!("name it under `images` of the spec, or choose it: {}", self.how));
                 site.report(Diagnostic::warning("image-implied", message).hint(hint), node);
             }
         }

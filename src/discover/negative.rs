@@ -182,6 +182,12 @@ pub(super) fn is_api_group(host: &str) -> bool {
             || host == "github.com")
 }
 
+/// Tells whether a host is a service of the cluster: what follows is a path of it, unless the place is called image.
+pub(super) fn is_service(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or(host);
+    name.ends_with(".svc") || name.ends_with(".svc.cluster.local")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +207,7 @@ mod tests {
         {
             assert!(other(path), "{path}");
         }
-        for path in ["spec.status", "spec.labels", "spec.image", "spec.output.image", "status.image"] {
+        for path in ["spec.status", "spec.labels", "spec.image", "spec.outputs.image", "status.image"] {
             assert!(!other(path), "{path}");
         }
     }
