@@ -2,6 +2,9 @@
 //! kept outside the repository; the variable `BUNDLE_CORPUS` names its folder.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // This is a test: a panic is its answer.
 
+mod classes;
+mod recall;
+
 use std::{
     collections::BTreeSet,
     fs,

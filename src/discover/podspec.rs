@@ -9,7 +9,7 @@ use crate::{
     yaml::{Node, Value},
 };
 
-use super::{Confidence, Finding, Findings, Step};
+use super::{Confidence, Finding, Findings, Step, site::object_step};
 
 /// Where each kind keeps its pod spec. `extensions` was the group of workloads until Kubernetes 1.16, and install
 /// manifests of that age still circulate.
@@ -31,6 +31,11 @@ const CONTAINERS: &[&str] = &["initContainers", "containers", "ephemeralContaine
 /// Returns the path of the pod spec in objects of a group and kind.
 fn pod_spec_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     POD_SPECS.iter().find(|(known, groups, _)| *known == kind && groups.contains(&group)).map(|(_, _, path)| *path)
+}
+
+/// Tells whether the Kubernetes API says where objects of this kind keep their pod spec.
+pub(super) fn knows(object: &Object) -> bool {
+    pod_spec_path(object.group(), &object.kind).is_some()
 }
 
 /// Adds what the object's pod spec names, if it holds one.
@@ -71,12 +76,7 @@ impl Reader<'_> {
     }
 
     fn step(&self) -> Step {
-        let group = self.object.group();
-        Step::Object {
-            object: if group.is_empty() { self.object.kind.clone() } else { format!("{}.{group}", self.object.kind) },
-            namespace: self.object.namespace.clone(),
-            name: self.object.name.clone(),
-        }
+        object_step(self.object)
     }
 
     /// Returns a field when it is there and has the shape that the API gives it.

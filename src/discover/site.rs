@@ -1,0 +1,186 @@
+//! One object under examination: where the reader stands in it, what is settled, what came out.
+
+use std::{collections::HashSet, fmt};
+
+use crate::{
+    error::{Diagnostic, Location},
+    kube::Object,
+    yaml::Node,
+};
+
+use super::{Confidence, Context, Finding, Findings, Step};
+
+/// One station on the way into an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+/// The way from the root of an object to a value. Its display is unambiguous: keys that hold more than letters, digits,
+/// `-` and `_` stand in brackets, as in `data["pod.yaml"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Path(Vec<Segment>);
+
+impl Path {
+    pub(super) fn push(&mut self, key: &str) {
+        self.0.push(Segment::Key(key.to_owned()));
+    }
+
+    pub(super) fn push_index(&mut self, index: usize) {
+        self.0.push(Segment::Index(index));
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.0.pop();
+    }
+
+    /// Returns the path of a key below.
+    pub(super) fn key(&self, key: &str) -> Path {
+        let mut path = self.clone();
+        path.push(key);
+        path
+    }
+
+    /// Returns the path of an item below.
+    pub(super) fn index(&self, index: usize) -> Path {
+        let mut path = self.clone();
+        path.push_index(index);
+        path
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the last keys, nearest first, without indexes.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().rev().filter_map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key)
+                    if !key.is_empty()
+                        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'$')) =>
+                {
+                    if i > 0 {
+                        f.write_str(".")?;
+                    }
+                    f.write_str(key)?;
+                }
+                Segment::Key(key) => write!(f, "[{key:?}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes of texts inside one object are read; the largest ConfigMap that a cluster takes has 1 MiB (etcd's limit),
+/// and texts inside texts count again.
+const PAYLOAD_BYTES: usize = 8 << 20;
+
+/// How deep an object is followed: three times the deepest schema seen, and little enough for a thread's stack.
+pub(super) const MAX_LEVELS: usize = 200;
+
+/// Names an object for provenance.
+pub(super) fn object_step(object: &Object) -> Step {
+    let group = object.group();
+    Step::Object {
+        object: if group.is_empty() { object.kind.clone() } else { format!("{}.{group}", object.kind) },
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+    }
+}
+
+/// An object, what is known around it, and what was found in it so far.
+pub(super) struct Site<'a> {
+    pub(super) object: &'a Object,
+    pub(super) context: &'a Context,
+    pub(super) found: Findings,
+    /// How many texts this object is inside of.
+    pub(super) depth: usize,
+    /// How many bytes of texts may still be read.
+    pub(super) budget: usize,
+    /// Fields whose meaning is settled: no weaker rule looks at them again.
+    settled: HashSet<String>,
+    seen: HashSet<(String, String)>,
+}
+
+impl<'a> Site<'a> {
+    pub(super) fn new(object: &'a Object, context: &'a Context) -> Self {
+        Site {
+            object,
+            context,
+            found: Findings::default(),
+            depth: 0,
+            budget: PAYLOAD_BYTES,
+            settled: HashSet::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    pub(super) fn settle(&mut self, field: String) {
+        self.settled.insert(field);
+    }
+
+    pub(super) fn is_settled(&self, field: &str) -> bool {
+        self.settled.contains(field)
+    }
+
+    /// Adds a finding of a class; the same text in the same field counts once.
+    pub(super) fn add(&mut self, written: &str, confidence: Confidence, rule: &str, node: &Node, path: &Path) {
+        let field = path.to_string();
+        if !self.seen.insert((field.clone(), written.to_owned())) {
+            return;
+        }
+        let Location { file, line, .. } = self.object.location(node);
+        self.found.findings.push(Finding {
+            written: written.to_owned(),
+            confidence,
+            provenance: vec![
+                Step::File { file, line: Some(line) },
+                object_step(self.object),
+                Step::Field { field },
+                Step::Rule { rule: rule.to_owned() },
+            ],
+        });
+    }
+
+    /// Adds a finding with the steps behind the object.
+    pub(super) fn add_steps(&mut self, written: &str, confidence: Confidence, steps: Vec<Step>, node: &Node) {
+        let Location { file, line, .. } = self.object.location(node);
+        let mut provenance = vec![Step::File { file, line: Some(line) }, object_step(self.object)];
+        provenance.extend(steps);
+        self.found.findings.push(Finding { written: written.to_owned(), confidence, provenance });
+    }
+
+    /// Adds a finding that looks like an image and may be none.
+    pub(super) fn guess(&mut self, written: &str, rule: &str, node: &Node, path: &Path) {
+        self.add(written, Confidence::Guess, rule, node, path);
+    }
+
+    pub(super) fn report(&mut self, diagnostic: Diagnostic, node: &Node) {
+        self.found.diagnostics.push(diagnostic.at(self.object.location(node)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_written_without_doubt() {
+        let path = Path::default().key("data").key("pod.yaml").key("spec").key("containers").index(3).key("x-y_z");
+        assert_eq!(path.to_string(), r#"data["pod.yaml"].spec.containers[3].x-y_z"#);
+        assert_eq!(path.keys().take(2).collect::<Vec<_>>(), ["x-y_z", "containers"]);
+        assert_eq!(Path::default().key("a/b").to_string(), "a/b");
+    }
+}
