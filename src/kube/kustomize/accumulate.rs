@@ -89,10 +89,6 @@ impl<'a> Builder<'a> {
     /// The first mistake, with its place.
     pub(super) fn build(&mut self, folder: Folder<'a>) -> Result<Vec<Resource>, Error> {
         let target = self.target(folder, String::new())?;
-        if target.kustomization.is_component {
-            let problem = Problem::ComponentAlone { folder: target.folder.display() };
-            return Err(problem.at(&target.kustomization.file, target.kustomization.place("kind")));
-        }
         let top = target.kustomization.top();
         let file = target.kustomization.file.clone();
         let mut wanted = Wanted::default();
@@ -222,7 +218,7 @@ impl<'a> Builder<'a> {
                     let path = join_trail(&target.trail, &written.text);
                     found.iter_mut().for_each(|r| r.trail.begin(Step { path: path.clone(), ..Step::default() }));
                 }
-                self.append(&mut acc.set, found, file, written.at)
+                self.append(&mut acc.set, found)
             }
             Entry::Folder(folder) => {
                 let trail = join_trail(&target.trail, &written.text);
@@ -286,19 +282,16 @@ impl<'a> Builder<'a> {
         Ok(found)
     }
 
-    fn append(&self, set: &mut Set, found: Vec<Resource>, file: &str, at: Mark) -> Result<(), Error> {
+    fn append(&self, set: &mut Set, found: Vec<Resource>) -> Result<(), Error> {
         for resource in found {
-            let place = (resource.origin.clone(), resource.at());
-            set.append(resource, &self.schemas).map_err(|problem| match place {
-                (origin, mark) if origin.file != file => problem.at(&origin.file, mark),
-                _ => problem.at(file, at),
-            })?;
+            let (origin, at) = (resource.origin.clone(), resource.at());
+            set.append(resource, &self.schemas).map_err(|problem| problem.at(&origin.file, at))?;
         }
         Ok(())
     }
 
     fn merge(&self, acc: &mut Accumulator, built: Accumulator, file: &str, at: Mark) -> Result<(), Error> {
-        self.append(&mut acc.set, built.set.items, file, at)?;
+        self.append(&mut acc.set, built.set.items)?;
         acc.config.merge(&built.config).map_err(|problem| problem.at(file, at))?;
         for var in built.vars.into_values() {
             add_var(&mut acc.vars, var).map_err(|problem| problem.at(file, at))?;
@@ -399,7 +392,7 @@ impl<'a> Builder<'a> {
                             resource.trail.begin(Step { path, ..Step::default() });
                         }
                     }
-                    self.append(&mut acc.set, found, top.file, written.at)?;
+                    self.append(&mut acc.set, found)?;
                 }
                 Err(_) => paths.push(written),
             }

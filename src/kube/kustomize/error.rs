@@ -57,8 +57,6 @@ pub enum Problem {
     WrongVersion { found: String, expected: &'static str },
     #[error("the kustomization says nothing: add resources, or remove the file")]
     EmptyKustomization,
-    #[error("a component cannot be built alone: list {folder} under `components` of a kustomization")]
-    ComponentAlone { folder: String },
     #[error("{path} is a component: list it under `components`, not under `resources`")]
     ComponentAsResource { path: String },
     #[error("{path} is no component: list it under `resources`, or set its kind to Component")]

@@ -35,7 +35,8 @@ fn fields(resource: &Resource, optional: &[&str], is_secret: bool) -> Result<Str
     let mut entries: Vec<(&str, String)> = vec![
         ("data", value(resource.node.get("data"))?),
         ("kind", json_text(resource.kind())),
-        ("name", value(resource.node.at_path(["metadata", "name"]))?),
+        // kustomize looks for the name where it never is, so it is always empty.
+        ("name", json_text("")),
     ];
     for name in optional {
         if let Some(node) = resource.node.get(name).filter(|node| node.as_map().is_some()) {
