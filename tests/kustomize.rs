@@ -37,6 +37,42 @@ fn values(text: &str) -> Vec<serde_json::Value> {
     documents.iter().filter(|node| !node.is_null()).map(|node| node.to_json().unwrap()).collect()
 }
 
+/// Our own kustomizations, each with what kubectl 1.35.2 printed (`expected.yaml`), or with our refusal (`refused.txt`)
+/// where kubectl refuses too. `tests/data/kustomize/update` asks kubectl again.
+#[test]
+fn our_kustomizations_build_as_kubectl_builds_them() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kustomize");
+    let mut folders: Vec<PathBuf> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.is_dir());
+    folders.sort();
+    let mut wrong = Vec::new();
+    for folder in &folders {
+        let name = folder.file_name().unwrap().to_string_lossy();
+        let built = kustomize::build(&read_tree(&folder.join("in")), None, &Environment::default());
+        match (built, fs::read_to_string(folder.join("expected.yaml"))) {
+            (Ok(built), Ok(expected)) => {
+                let found = built.to_yaml();
+                if found != expected {
+                    let line = found.lines().zip(expected.lines()).position(|(found, expected)| found != expected);
+                    let line = line.unwrap_or(found.lines().count().min(expected.lines().count()));
+                    let at = |text: &str| text.lines().nth(line).unwrap_or("the end").to_owned();
+                    wrong.push(format!("{name}: line {}: {:?} for {:?}", line + 1, at(&found), at(&expected)));
+                }
+            }
+            (Err(error), Err(_)) => {
+                let said = fs::read_to_string(folder.join("refused.txt")).unwrap_or_default();
+                if said.trim() != error.to_string() {
+                    wrong.push(format!("{name}: says {error}"));
+                }
+            }
+            (Ok(_), Err(_)) => wrong.push(format!("{name}: kubectl refuses this")),
+            (Err(error), Ok(_)) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(folders.len() >= 60, "the goldens are gone");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Builds every case of a corpus (`BUNDLE_KUSTOMIZE_CORPUS`: `cases.json`, `expected/` and an unpacked `src/`).
 #[test]
 fn the_corpus_builds_as_kubectl_builds_it() {

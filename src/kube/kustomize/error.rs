@@ -120,7 +120,7 @@ pub enum Problem {
     TargetMissing,
     #[error("the target of a JSON patch needs a name here: use `patches` to select by other things")]
     TargetName,
-    #[error("this is no JSON patch: a list of operations is expected")]
+    #[error("this is no JSON patch: a list of operations is expected, and text that begins with [ must be JSON, not YAML")]
     NoJsonPatch,
     #[error("{count} patches in one entry cannot share a target: write an entry for each")]
     ManyPatches { count: usize },

@@ -4,7 +4,7 @@ use crate::yaml::{self, Duplicates, Mark, Options};
 
 use super::{
     Error, Problem,
-    node::{Content, Node, Tag},
+    node::{Content, Node, Repeated, Tag},
     resource::Resource,
 };
 
@@ -13,7 +13,19 @@ use super::{
 /// # Errors
 /// The text is not YAML, or a document has no kind or no name.
 pub(super) fn resources(file: &str, text: &str) -> Result<Vec<Resource>, Error> {
-    let nodes = documents(file, text)?;
+    read(file, text, Repeated::Refuse)
+}
+
+/// Reads the resources of a patch, where of two equal keys the first counts.
+///
+/// # Errors
+/// As for [`resources`].
+pub(super) fn patches(file: &str, text: &str) -> Result<Vec<Resource>, Error> {
+    read(file, text, Repeated::FirstCounts)
+}
+
+fn read(file: &str, text: &str, repeated: Repeated) -> Result<Vec<Resource>, Error> {
+    let nodes = documents(file, text, repeated)?;
     let mut queue: std::collections::VecDeque<Node> = nodes.into();
     let mut found = Vec::new();
     while let Some(node) = queue.pop_front() {
@@ -24,7 +36,9 @@ pub(super) fn resources(file: &str, text: &str) -> Result<Vec<Resource>, Error> 
             Some((_, items)) if items.is_null() => {}
             Some((Content::List(items), _)) => {
                 for item in items {
-                    let item = through_json(item).map_err(|problem| problem.at(file, item.at))?;
+                    // Items go through JSON, which decides on types; integers arrive as they are.
+                    let values = item.finish().map_err(|problem| problem.at(file, item.at))?;
+                    let item = from_values(&values, false);
                     check(file, &item)?;
                     queue.push_back(item);
                 }
@@ -43,14 +57,14 @@ pub(super) fn resources(file: &str, text: &str) -> Result<Vec<Resource>, Error> 
 }
 
 /// Reads the documents of a text that are something, a single list dissolved.
-fn documents(file: &str, text: &str) -> Result<Vec<Node>, Error> {
+fn documents(file: &str, text: &str, repeated: Repeated) -> Result<Vec<Node>, Error> {
     let options = Options { duplicates: Duplicates::Keep, own_keys_win: true, ..Options::lenient() };
     separators(file, text)?;
     let read = yaml::documents(text, &options).map_err(|error| Problem::Syntax(error).start_of(file))?;
     let mut nodes = Vec::with_capacity(read.len());
     for document in read {
         let at = document.at;
-        nodes.push(Node::read(document).map_err(|problem| problem.at(file, at))?);
+        nodes.push(Node::read(document, repeated).map_err(|problem| problem.at(file, at))?);
     }
     let alone = nodes.len() == 1;
     nodes.retain(|node| !node.is_null());
@@ -109,8 +123,13 @@ pub(super) fn through_json(node: &Node) -> Result<Node, Problem> {
 }
 
 /// Takes a value as it comes out of Go's JSON reader.
-#[allow(clippy::cast_precision_loss)] // That is what Go does to integers here.
 pub(super) fn from_json(value: &yaml::Node) -> Node {
+    from_values(value, true)
+}
+
+/// Takes a value; `rounded` makes floating-point numbers of integers.
+#[allow(clippy::cast_precision_loss)] // That is what Go does to integers here.
+fn from_values(value: &yaml::Node, rounded: bool) -> Node {
     use yaml::Value;
     let number = |number: f64| match super::scalar::from_f64(number) {
         Value::Int(number) => Node::scalar(number.to_string(), Tag::Int),
@@ -120,17 +139,19 @@ pub(super) fn from_json(value: &yaml::Node) -> Node {
     let mut node = match &value.value {
         Value::Null => Node::scalar("null", Tag::Null),
         Value::Bool(flag) => Node::scalar(flag.to_string(), Tag::Bool),
-        Value::Int(int) => number(*int as f64),
-        Value::UInt(int) => number(*int as f64),
+        Value::Int(int) if rounded => number(*int as f64),
+        Value::UInt(int) if rounded => number(*int as f64),
+        Value::Int(int) => Node::scalar(int.to_string(), Tag::Int),
+        Value::UInt(int) => Node::scalar(int.to_string(), Tag::Int),
         Value::Float(float) => number(*float),
         Value::String(text) => Node::text(text.clone()),
-        Value::Seq(items) => Node::list(items.iter().map(from_json).collect()),
+        Value::Seq(items) => Node::list(items.iter().map(|item| from_values(item, rounded)).collect()),
         Value::Map(entries) => {
             let field = |(key, value): &(yaml::Node, yaml::Node)| super::node::Field {
                 name: key.key().unwrap_or_default().into_owned(),
                 is_text: true,
                 at: key.at,
-                value: from_json(value),
+                value: from_values(value, rounded),
             };
             Node { content: Content::Map(entries.iter().map(field).collect()), at: value.at }
         }

@@ -58,6 +58,13 @@ pub(super) enum Content {
     Map(Vec<Field>),
 }
 
+/// Says what a key means that a mapping has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    Refuse,
+    FirstCounts,
+}
+
 impl PartialEq for Node {
     fn eq(&self, other: &Node) -> bool {
         match (&self.content, &other.content) {
@@ -231,7 +238,7 @@ impl Node {
     ///
     /// # Errors
     /// A mapping names a key twice.
-    pub(super) fn read(node: yaml::Node) -> Result<Node, Problem> {
+    pub(super) fn read(node: yaml::Node, repeated: Repeated) -> Result<Node, Problem> {
         let at = node.at;
         let plain = node.is_plain();
         let text = node.text().map(str::to_owned);
@@ -239,7 +246,7 @@ impl Node {
             yaml::Value::Seq(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
-                    list.push(Node::read(item)?);
+                    list.push(Node::read(item, repeated)?);
                 }
                 Content::List(list)
             }
@@ -248,7 +255,12 @@ impl Node {
                 let mut seen = std::collections::HashMap::with_capacity(entries.len());
                 for (key, value) in entries {
                     let name = key.text().unwrap_or_default().to_owned();
-                    if let Some(first) = seen.insert(name.clone(), key.at.line) {
+                    let first = seen.get(&name).copied();
+                    seen.entry(name.clone()).or_insert(key.at.line);
+                    if let Some(first) = first {
+                        if repeated == Repeated::FirstCounts {
+                            continue;
+                        }
                         let problem = yaml::Problem::Duplicate { key: name, first };
                         return Err(Problem::Syntax(yaml::Error { at: key.at, problem }));
                     }
@@ -257,7 +269,7 @@ impl Node {
                         yaml::Value::String(_) => true,
                         _ => scalar::tag(&name) == Tag::Text,
                     };
-                    fields.push(Field { name, is_text, at: key.at, value: Node::read(value)? });
+                    fields.push(Field { name, is_text, at: key.at, value: Node::read(value, repeated)? });
                 }
                 Content::Map(fields)
             }

@@ -39,7 +39,7 @@ impl PatchText {
                 let at = section.get(inline).map_or(section.node.at, |node| node.at);
                 // The text of a block begins in the line below its indicator.
                 let line = if text.contains('\n') { at.line + 1 } else { at.line };
-                Ok(PatchText { file: section.file.to_owned(), text, line })
+                Ok(PatchText { file: section.file.to_owned(), text: text.trim().to_owned(), line })
             }
             (true, false) => {
                 let at = section.get("path").map_or(section.node.at, |node| node.at);

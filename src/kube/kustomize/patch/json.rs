@@ -30,6 +30,10 @@ enum Action {
 /// # Errors
 /// It is a list, but an item of it is no operation.
 pub(in super::super) fn read(file: &str, text: &str, first_line: u32) -> Result<Option<Vec<Operation>>, Error> {
+    // Text that begins like JSON must be JSON: kustomize does not try YAML then.
+    if text.starts_with('[') && serde_json::from_str::<serde_json::Value>(text).is_err() {
+        return Err(Problem::NoJsonPatch.at(file, Mark { line: first_line, column: 1 }));
+    }
     let Ok(documents) = yaml::documents(text, &yaml::Options::lenient()) else { return Ok(None) };
     let Some(document) = documents.into_iter().next() else { return Ok(None) };
     let Some(items) = document.as_seq() else { return Ok(None) };

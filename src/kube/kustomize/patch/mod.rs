@@ -43,7 +43,7 @@ impl Source<'_> {
 
     /// Reads the resources of a strategic merge patch.
     pub(super) fn resources(&self) -> Result<Vec<Resource>, Error> {
-        let mut found = load::resources(self.file, self.text).map_err(|error| error.shifted(self.line - 1))?;
+        let mut found = load::patches(self.file, self.text).map_err(|error| error.shifted(self.line - 1))?;
         self.shift(&mut found);
         Ok(found)
     }
