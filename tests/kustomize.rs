@@ -81,11 +81,13 @@ fn the_corpus_builds_as_kubectl_builds_it() {
         return;
     };
     let only = std::env::var("ONLY").unwrap_or_default();
-    let cases: Vec<serde_json::Value> =
-        serde_json::from_slice(&fs::read(corpus.join("cases.json")).unwrap()).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(corpus.join("cases.json")).unwrap()).unwrap();
     let mut trees: BTreeMap<String, Rc<Tree>> = BTreeMap::new();
     let (mut same, mut bytes, mut failed) = (0, 0, Vec::new());
-    for case in &cases {
+    // A corpus may also list what kubectl refuses.
+    let refused = fs::read(corpus.join("refused.json")).unwrap_or_else(|_| b"[]".to_vec());
+    let refused: Vec<serde_json::Value> = serde_json::from_slice(&refused).unwrap();
+    for case in cases.iter().chain(&refused) {
         let text = |name: &str| case[name].as_str().unwrap_or_default().to_owned();
         let (id, dir, repo) = (text("id"), text("dir"), text("repo"));
         if !id.contains(&only) {
@@ -94,6 +96,16 @@ fn the_corpus_builds_as_kubectl_builds_it() {
         let tree = trees.entry(repo.clone()).or_insert_with(|| Rc::new(read_tree(&corpus.join("src").join(&repo))));
         let root = dir.strip_prefix(&format!("kustomize/src/{repo}")).unwrap().trim_start_matches('/');
         let root: Option<RelPath> = if root.is_empty() { None } else { Some(root.parse().unwrap()) };
+        if let Some(because) = case["refused"].as_str() {
+            match kustomize::build(tree, root.as_ref(), &Environment::default()) {
+                Ok(_) => failed.push(format!("{id}: kubectl refuses this: {because}")),
+                Err(error) => {
+                    same += 1;
+                    eprintln!("refused: {id}: {error}");
+                }
+            }
+            continue;
+        }
         let expected = fs::read(corpus.join(text("output").strip_prefix("kustomize/").unwrap())).unwrap();
         let mut wanted = String::new();
         flate2::read::GzDecoder::new(&expected[..]).read_to_string(&mut wanted).unwrap();
@@ -109,7 +121,8 @@ fn the_corpus_builds_as_kubectl_builds_it() {
                 let (a, b) = (values(&found), values(&wanted));
                 if a == b {
                     same += 1;
-                    if let Some((at, (x, y))) = found.lines().zip(wanted.lines()).enumerate().find(|(_, (x, y))| x != y) {
+                    if let Some((at, (x, y))) = found.lines().zip(wanted.lines()).enumerate().find(|(_, (x, y))| x != y)
+                    {
                         eprintln!("bytes differ: {id} line {}: {x:?} for {y:?}", at + 1);
                     }
                 } else {

@@ -166,13 +166,14 @@ impl Resolver<'_> {
     fn scalar(&self, index: usize) -> Result<Node, Error> {
         let vertex = &self.graph.vertices[index];
         let value = match &vertex.content {
-            Content::Scalar { text, tag: None, plain: true } => Ok((scalar::plain(text), text)),
+            Content::Scalar { text, tag: None, plain: true, .. } => Ok((scalar::plain(text), text)),
             Content::Scalar { text, tag, .. } => scalar::tagged(text, tag.as_deref()).map(|value| (value, text)),
             Content::Seq(_) | Content::Map(_) | Content::Alias(_) => Err(Problem::Unreadable),
         };
         let plain = matches!(vertex.content, Content::Scalar { tag: None, plain: true, .. });
+        let folded = matches!(vertex.content, Content::Scalar { folded: true, .. });
         match value {
-            Ok((value, text)) => Ok(Node::written(value, vertex.at, text).plainly(plain)),
+            Ok((value, text)) => Ok(Node::written(value, vertex.at, text).styled(plain, folded)),
             Err(problem) => Err(Error::new(vertex.at, problem)),
         }
     }
@@ -180,7 +181,7 @@ impl Resolver<'_> {
     /// Tells whether a key is the merge key: plain `<<`, or any spelling tagged as one.
     fn is_merge(&self, index: usize) -> bool {
         match &self.graph.vertices[index].content {
-            Content::Scalar { text, tag: None, plain } => *plain && text == "<<",
+            Content::Scalar { text, tag: None, plain, .. } => *plain && text == "<<",
             Content::Scalar { text, tag: Some(tag), .. } => text == "<<" && tag == "tag:yaml.org,2002:merge",
             _ => false,
         }

@@ -249,13 +249,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Opens the kustomization of a folder that another one names.
-    fn enter(
-        &mut self,
-        folder: Folder<'a>,
-        trail: String,
-        written: &Written,
-        file: &str,
-    ) -> Result<Target<'a>, Error> {
+    fn enter(&mut self, folder: Folder<'a>, trail: String, written: &Written, file: &str) -> Result<Target<'a>, Error> {
         if self.stack.iter().any(|outer| folder.holds(outer)) {
             return Err(Problem::Cycle { path: written.text.clone() }.at(file, written.at));
         }

@@ -14,7 +14,8 @@ const DEFAULTS: &str = include_str!("defaults.txt");
 static DEFAULT: LazyLock<Config> = LazyLock::new(|| Config::parse(DEFAULTS));
 
 /// Where the pod spec is in each kind of workload.
-const PODS: &[(&str, &str)] = &[("Pod", "spec/"), ("PodTemplate", "template/spec/"), ("CronJob", "spec/jobTemplate/spec/template/spec/")];
+const PODS: &[(&str, &str)] =
+    &[("Pod", "spec/"), ("PodTemplate", "template/spec/"), ("CronJob", "spec/jobTemplate/spec/template/spec/")];
 
 /// Fields that hold the name of a kind.
 #[derive(Clone, Debug, PartialEq)]

@@ -82,7 +82,9 @@ pub enum Problem {
     AbsolutePath { path: String },
     #[error("{path} leaves the files that were given: start higher up, so that it is among them")]
     LeavesTree { path: String },
-    #[error("{path} is outside {folder}: files must be in the folder of their kustomization or below it; move the file, or make its folder a kustomization and list that")]
+    #[error(
+        "{path} is outside {folder}: files must be in the folder of their kustomization or below it; move the file, or make its folder a kustomization and list that"
+    )]
     OutsideFolder { path: String, folder: String },
     #[error("{path} cannot be read: {source}")]
     Path { path: String, source: PathError },
@@ -95,7 +97,9 @@ pub enum Problem {
     NoKind,
     #[error("this {kind} has no metadata.name")]
     NoName { kind: String },
-    #[error("{resource} is there twice; the first is at {first}: remove one, or give them different names or namespaces")]
+    #[error(
+        "{resource} is there twice; the first is at {first}: remove one, or give them different names or namespaces"
+    )]
     Twice { resource: String, first: String },
     #[error("{expected} is expected{}, not {found}", if .field.is_empty() { String::new() } else { format!(" for `{field}`") })]
     Shape { expected: &'static str, found: &'static str, field: String },
@@ -120,7 +124,9 @@ pub enum Problem {
     TargetMissing,
     #[error("the target of a JSON patch needs a name here: use `patches` to select by other things")]
     TargetName,
-    #[error("this is no JSON patch: a list of operations is expected, and text that begins with [ must be JSON, not YAML")]
+    #[error(
+        "this is no JSON patch: a list of operations is expected, and text that begins with [ must be JSON, not YAML"
+    )]
     NoJsonPatch,
     #[error("{count} patches in one entry cannot share a target: write an entry for each")]
     ManyPatches { count: usize },
@@ -210,7 +216,9 @@ pub enum Problem {
     #[error("definition {name} refers to itself without end")]
     CircularDefinitions { name: String },
 
-    #[error("plugin {kind} would have to be executed, which is never done: only kustomize's built-in plugins (apiVersion: builtin) work")]
+    #[error(
+        "plugin {kind} would have to be executed, which is never done: only kustomize's built-in plugins (apiVersion: builtin) work"
+    )]
     ForeignPlugin { kind: String },
     #[error("{kind} is no built-in {what}")]
     UnknownPlugin { kind: String, what: &'static str },

@@ -197,9 +197,7 @@ impl<'a> Folder<'a> {
         match (&self.path, &other.path) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(outer), Some(inner)) => {
-                outer == inner || inner.as_str().starts_with(&format!("{outer}/"))
-            }
+            (Some(outer), Some(inner)) => outer == inner || inner.as_str().starts_with(&format!("{outer}/")),
         }
     }
 }

@@ -170,7 +170,9 @@ impl Generator {
         for source in &self.files {
             let wrong = || Problem::FileSource { text: source.text.clone() }.at(file, source.at);
             let (name, path) = match source.text.split_once('=') {
-                None => (source.text.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default(), source.text.as_str()),
+                None => {
+                    (source.text.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default(), source.text.as_str())
+                }
                 Some((name, path)) if !name.is_empty() && !path.is_empty() && !path.contains('=') => (name, path),
                 Some(_) => return Err(wrong()),
             };

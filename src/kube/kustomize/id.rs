@@ -51,7 +51,13 @@ pub(super) struct Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    pub(super) fn new(api_version: &'a str, kind: &'a str, name: &'a str, namespace: &'a str, schemas: &Schemas) -> Self {
+    pub(super) fn new(
+        api_version: &'a str,
+        kind: &'a str,
+        name: &'a str,
+        namespace: &'a str,
+        schemas: &Schemas,
+    ) -> Self {
         let (group, version) = split(api_version);
         Id { group, version, kind, name, namespace, cluster: schemas.is_cluster_scoped(api_version, kind) }
     }

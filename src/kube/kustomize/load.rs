@@ -44,7 +44,8 @@ fn read(file: &str, text: &str, repeated: Repeated) -> Result<Vec<Resource>, Err
                 }
             }
             Some((_, items)) => {
-                let problem = Problem::Shape { expected: "a list", found: items.kind_name(), field: "items".to_owned() };
+                let problem =
+                    Problem::Shape { expected: "a list", found: items.kind_name(), field: "items".to_owned() };
                 return Err(problem.at(file, items.at));
             }
         }

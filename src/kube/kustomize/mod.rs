@@ -42,6 +42,7 @@ mod path;
 mod plugins;
 mod quoting;
 mod read;
+mod refold;
 mod refs;
 mod replacements;
 mod replicas;
@@ -142,9 +143,10 @@ pub fn build(tree: &Tree, root: Option<&RelPath>, environment: &Environment<'_>)
     let resources = builder.build(folder::Folder::new(tree, root.cloned(), environment))?;
     let mut objects = Vec::with_capacity(resources.len());
     for resource in resources {
-        let finished = resource.node.finish().map_err(|problem| {
-            problem.of(resource.label()).at(&resource.origin.file, resource.at())
-        })?;
+        let finished = resource
+            .node
+            .finish()
+            .map_err(|problem| problem.of(resource.label()).at(&resource.origin.file, resource.at()))?;
         let namespace = Some(resource.namespace().to_owned()).filter(|namespace| !namespace.is_empty());
         objects.push(Object {
             api_version: resource.api_version().to_owned(),

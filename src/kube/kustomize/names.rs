@@ -18,7 +18,10 @@ pub(super) enum End {
 
 /// Kinds whose name is not theirs to choose.
 fn is_fixed(id: &Id<'_>) -> bool {
-    matches!((id.group, id.kind), (_, "CustomResourceDefinition" | "Namespace") | ("apiregistration.k8s.io", "APIService"))
+    matches!(
+        (id.group, id.kind),
+        (_, "CustomResourceDefinition" | "Namespace") | ("apiregistration.k8s.io", "APIService")
+    )
 }
 
 /// Extends names.

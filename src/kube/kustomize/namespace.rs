@@ -50,7 +50,8 @@ impl Namespace {
             self.apply_to(item, schemas).map_err(|problem| problem.of(label))?;
             let item = &set.items[at];
             let id = item.id(schemas);
-            if let Some(other) = (0..set.items.len()).find(|other| *other != at && set.items[*other].id(schemas).same(&id))
+            if let Some(other) =
+                (0..set.items.len()).find(|other| *other != at && set.items[*other].id(schemas).same(&id))
             {
                 let first = &set.items[other].origin;
                 return Err(Problem::Twice { resource: item.label(), first: format!("{}:{}", first.file, first.line) });

@@ -9,7 +9,7 @@
 
 use crate::yaml::{self, Mark};
 
-use super::{Problem, scalar};
+use super::{Problem, refold, scalar};
 
 /// Says what a scalar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) struct Scalar {
     pub(super) tag: Tag,
     /// Whether it stands in quotes, which makes text of everything.
     pub(super) quoted: bool,
+    /// Whether it is a folded block (`>`).
+    pub(super) folded: bool,
     /// A null that a merge must not remove.
     pub(super) keep: bool,
 }
@@ -80,7 +82,7 @@ impl PartialEq for Node {
 
 impl Node {
     pub(super) fn scalar(text: impl Into<String>, tag: Tag) -> Node {
-        let scalar = Scalar { text: text.into(), tag, quoted: false, keep: false };
+        let scalar = Scalar { text: text.into(), tag, quoted: false, folded: false, keep: false };
         Node { content: Content::Scalar(scalar), at: Mark::START }
     }
 
@@ -155,9 +157,7 @@ impl Node {
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
         match &mut self.content {
-            Content::Map(fields) => {
-                fields.iter_mut().find(|field| field.name == name).map(|field| &mut field.value)
-            }
+            Content::Map(fields) => fields.iter_mut().find(|field| field.name == name).map(|field| &mut field.value),
             _ => None,
         }
     }
@@ -230,6 +230,7 @@ impl Node {
     fn replace_keeping_quotes(&mut self, mut value: Node) {
         if let Content::Scalar(new) = &mut value.content {
             new.quoted = matches!(&self.content, Content::Scalar(old) if old.quoted);
+            new.folded = matches!(&self.content, Content::Scalar(old) if old.folded);
         }
         *self = Node { content: value.content, at: self.at };
     }
@@ -240,7 +241,7 @@ impl Node {
     /// A mapping names a key twice.
     pub(super) fn read(node: yaml::Node, repeated: Repeated) -> Result<Node, Problem> {
         let at = node.at;
-        let plain = node.is_plain();
+        let (plain, folded) = (node.is_plain(), node.is_folded());
         let text = node.text().map(str::to_owned);
         let content = match node.value {
             yaml::Value::Seq(items) => {
@@ -275,15 +276,19 @@ impl Node {
             }
             yaml::Value::String(text) => {
                 let tag = if plain { scalar::tag(&text) } else { Tag::Text };
-                Content::Scalar(Scalar { text, tag, quoted: !plain, keep: false })
+                Content::Scalar(Scalar { text, tag, quoted: !plain, folded, keep: false })
             }
-            yaml::Value::Null => {
-                Content::Scalar(Scalar { text: text.unwrap_or_default(), tag: Tag::Null, quoted: false, keep: false })
-            }
+            yaml::Value::Null => Content::Scalar(Scalar {
+                text: text.unwrap_or_default(),
+                tag: Tag::Null,
+                quoted: false,
+                folded: false,
+                keep: false,
+            }),
             _ => {
                 let text = text.unwrap_or_default();
                 let tag = scalar::tag(&text);
-                Content::Scalar(Scalar { text, tag, quoted: false, keep: false })
+                Content::Scalar(Scalar { text, tag, quoted: false, folded: false, keep: false })
             }
         };
         Ok(Node { content, at })
@@ -344,7 +349,10 @@ impl Scalar {
 
     fn value(&self, at: Mark) -> Result<yaml::Value, Problem> {
         let by_text = scalar::tag(&self.text);
-        let text = || Ok(yaml::Value::String(self.text.clone()));
+        let text = || {
+            let text = if self.folded { refold::through(&self.text) } else { None };
+            Ok(yaml::Value::String(text.unwrap_or_else(|| self.text.clone())))
+        };
         match self.tag {
             Tag::Text => text(),
             _ if self.quoted && (self.tag == Tag::Unset || self.tag == by_text) => text(),

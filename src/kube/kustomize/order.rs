@@ -77,7 +77,8 @@ pub(super) fn default_rank(kind: &str) -> i32 {
 }
 
 fn sort_text(parts: &[(&str, &str)]) -> String {
-    let parts: Vec<&str> = parts.iter().map(|(text, none)| if text.is_empty() { none } else { text }).copied().collect();
+    let parts: Vec<&str> =
+        parts.iter().map(|(text, none)| if text.is_empty() { none } else { text }).copied().collect();
     parts.join("_")
 }
 

@@ -125,9 +125,7 @@ pub(super) fn replacements(
     let text = std::str::from_utf8(&content).map_err(|_| Problem::NotText.at(&file, Mark::START))?;
     let document = read::document(&file, text)?;
     match document.as_seq() {
-        Some(items) => {
-            items.iter().map(|item| Replacement::read(&Section::new(&file, item)?, false)).collect()
-        }
+        Some(items) => items.iter().map(|item| Replacement::read(&Section::new(&file, item)?, false)).collect(),
         None => Ok(vec![Replacement::read(&Section::new(&file, &document)?, false)?]),
     }
 }

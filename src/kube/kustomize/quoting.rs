@@ -280,4 +280,3 @@ pub(super) fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
     }
     left.len().cmp(&right.len())
 }
-

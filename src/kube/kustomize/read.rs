@@ -22,7 +22,8 @@ pub(super) struct Section<'a> {
 
 /// Reads the first document of a text; null when there is none.
 pub(super) fn document(file: &str, text: &str) -> Result<Node, Error> {
-    let found = yaml::documents(text, &yaml::Options::lenient()).map_err(|error| Problem::Syntax(error).start_of(file))?;
+    let found =
+        yaml::documents(text, &yaml::Options::lenient()).map_err(|error| Problem::Syntax(error).start_of(file))?;
     Ok(found.into_iter().next().unwrap_or_else(|| Node::new(yaml::Value::Null, yaml::Mark::START)))
 }
 

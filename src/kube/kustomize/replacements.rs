@@ -141,7 +141,9 @@ fn source(set: &Set, of: &Selector, path: &str, options: &Options, schemas: &Sch
     if options.delimiter.is_empty() {
         return Ok(value.clone());
     }
-    let Content::Scalar(scalar) = &value.content else { return Err(Problem::DelimiterOfMany { path: path.to_owned() }) };
+    let Content::Scalar(scalar) = &value.content else {
+        return Err(Problem::DelimiterOfMany { path: path.to_owned() });
+    };
     let parts: Vec<&str> = scalar.text.split(&options.delimiter).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
     let Some(part) = part else {

@@ -28,15 +28,14 @@ impl Replica {
     pub(super) fn apply(&self, set: &mut Set, specs: &[FieldSpec], schemas: &Schemas) -> Result<(), Problem> {
         let mut found = false;
         for spec in specs {
-            let fits = |id: &super::id::Id<'_>| {
-                id.name == self.name && spec.gvk.selects(id.group, id.version, id.kind)
-            };
+            let fits = |id: &super::id::Id<'_>| id.name == self.name && spec.gvk.selects(id.group, id.version, id.kind);
             for at in set.matching(schemas, fits) {
                 found = true;
                 let item = &mut set.items[at];
                 let label = item.label();
                 let mut write = |node: &mut Node| node.set_here(Node::scalar(self.count.to_string(), Tag::Int));
-                spec.apply(&mut item.node, Create::Scalar(Tag::Int), &mut write).map_err(|problem| problem.of(label))?;
+                spec.apply(&mut item.node, Create::Scalar(Tag::Int), &mut write)
+                    .map_err(|problem| problem.of(label))?;
             }
         }
         if found { Ok(()) } else { Err(Problem::NoReplicas { name: self.name.clone() }) }

@@ -9,9 +9,7 @@ pub(super) fn tag(text: &str) -> Tag {
     let Some(first) = text.bytes().next() else { return Tag::Null };
     match first {
         b'~' | b'n' | b'N' if matches!(text, "~" | "null" | "Null" | "NULL") => Tag::Null,
-        b't' | b'T' | b'f' | b'F'
-            if matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE") =>
-        {
+        b't' | b'T' | b'f' | b'F' if matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE") => {
             Tag::Bool
         }
         b'.' | b'+' | b'-' | b'0'..=b'9' => number_tag(text),

@@ -165,7 +165,8 @@ impl<'a> Schema<'a> {
             Schema::Built { .. } => None,
             Schema::Own { definition, all } => {
                 let by_name = definition.at_path(["properties", name]);
-                let found = by_name.or_else(|| definition.get("additionalProperties").filter(|n| n.as_map().is_some()))?;
+                let found =
+                    by_name.or_else(|| definition.get("additionalProperties").filter(|n| n.as_map().is_some()))?;
                 all.resolve(found).map(|definition| Schema::Own { definition, all })
             }
         }
@@ -262,7 +263,8 @@ mod tests {
     #[test]
     fn the_table_knows_lists_that_merge() {
         let schemas = Schemas::default();
-        let pod = schemas.of_kind("apps/v1", "Deployment").and_then(|s| s.field("spec")?.field("template")?.field("spec"));
+        let pod =
+            schemas.of_kind("apps/v1", "Deployment").and_then(|s| s.field("spec")?.field("template")?.field("spec"));
         let containers = pod.and_then(|pod| pod.field("containers")).unwrap();
         assert_eq!(containers.merge_keys(), Some(vec!["name".to_owned()]));
         let ports = containers.elements().and_then(|container| container.field("ports")).unwrap();

@@ -71,7 +71,8 @@ impl Selector {
         let mut selected = Vec::new();
         for (at, item) in set.items.iter().enumerate() {
             let (id, original) = (item.id(schemas), item.original_id(schemas));
-            let is_it = (fits(&namespace, original.effective_namespace()) || fits(&namespace, id.effective_namespace()))
+            let is_it = (fits(&namespace, original.effective_namespace())
+                || fits(&namespace, id.effective_namespace()))
                 && (fits(&name, original.name) || fits(&name, id.name))
                 && fits(&group, id.group)
                 && fits(&version, id.version)

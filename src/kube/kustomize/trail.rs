@@ -100,11 +100,7 @@ impl Trail {
     pub(super) fn as_plugin(&self, resource: &Resource) -> Option<Step> {
         let origin = self.origin.as_ref()?;
         let by = [resource.api_version(), resource.kind(), resource.name(), resource.namespace()];
-        Some(Step {
-            path: String::new(),
-            configured_in: origin.path.clone(),
-            configured_by: by.map(str::to_owned),
-        })
+        Some(Step { path: String::new(), configured_in: origin.path.clone(), configured_by: by.map(str::to_owned) })
     }
 }
 

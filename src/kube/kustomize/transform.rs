@@ -28,15 +28,34 @@ use super::{
 pub(super) enum Action {
     /// Strategic merge patches, each for the resource of its name.
     MergeByName(Vec<Resource>),
-    Patch { patch: Patch, target: Option<Selector> },
+    Patch {
+        patch: Patch,
+        target: Option<Selector>,
+    },
     /// A JSON patch as `patchesJson6902` has it: the change of a name is not remembered.
-    Json { operations: Vec<Operation>, target: Selector },
+    Json {
+        operations: Vec<Operation>,
+        target: Selector,
+    },
     Namespace(Namespace),
-    Extend { end: End, text: String, specs: Vec<FieldSpec> },
+    Extend {
+        end: End,
+        text: String,
+        specs: Vec<FieldSpec>,
+    },
     /// Labels or annotations.
-    Entries { entries: BTreeMap<String, String>, specs: Vec<FieldSpec> },
-    Image { image: Image, specs: Vec<FieldSpec> },
-    Replica { replica: Replica, specs: Vec<FieldSpec> },
+    Entries {
+        entries: BTreeMap<String, String>,
+        specs: Vec<FieldSpec>,
+    },
+    Image {
+        image: Image,
+        specs: Vec<FieldSpec>,
+    },
+    Replica {
+        replica: Replica,
+        specs: Vec<FieldSpec>,
+    },
     Replacements(Vec<Replacement>),
     ValueAdd(ValueAdd),
     Hash,

@@ -63,7 +63,8 @@ impl Var {
     pub(super) fn bind(&self, set: &mut Set, schemas: &Schemas) -> Result<(), Problem> {
         let Gvk { group, version, kind } = &self.gvk;
         let wanted = Id { group, version, kind, name: &self.object, namespace: &self.namespace, cluster: false };
-        let fits = |id: &Id<'_>| if self.namespace.is_empty() { wanted.same_kind_and_name(id) } else { wanted.same(id) };
+        let fits =
+            |id: &Id<'_>| if self.namespace.is_empty() { wanted.same_kind_and_name(id) } else { wanted.same(id) };
         match set.matching(schemas, fits)[..] {
             [] => Ok(()),
             [at] => {
@@ -88,7 +89,11 @@ enum Value {
 ///
 /// # Errors
 /// A variable has no value, or stands where no text can be.
-pub(super) fn resolve(set: &mut Set, vars: &BTreeMap<String, Var>, specs: &[FieldSpec]) -> Result<Vec<String>, Problem> {
+pub(super) fn resolve(
+    set: &mut Set,
+    vars: &BTreeMap<String, Var>,
+    specs: &[FieldSpec],
+) -> Result<Vec<String>, Problem> {
     let mut values: BTreeMap<&str, Value> = BTreeMap::new();
     for var in vars.values() {
         values.insert(&var.name, value(set, var)?);

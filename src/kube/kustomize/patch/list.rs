@@ -213,7 +213,8 @@ fn find(list: &[Node], keys: &[String], values: &[String]) -> Option<usize> {
 /// Puts an element in the place of those that have these values, or at the end; without an element, removes them.
 /// Elements that are nothing disappear.
 fn place(list: &mut Vec<Node>, element: Option<&Node>, keys: &[String], values: &[String]) -> Result<(), Problem> {
-    let wants_mapping = keys.first().is_some_and(|key| !key.is_empty()) && values.first().is_some_and(|v| !v.is_empty());
+    let wants_mapping =
+        keys.first().is_some_and(|key| !key.is_empty()) && values.first().is_some_and(|v| !v.is_empty());
     let mut placed = false;
     let mut result = Vec::with_capacity(list.len() + 1);
     for item in list.drain(..) {

@@ -10,13 +10,7 @@ pub(super) mod json;
 mod list;
 pub(super) mod strategic;
 
-use super::{
-    Error, Problem, load,
-    resource::Resource,
-    schema::Schemas,
-    selector::Selector,
-    set::Set,
-};
+use super::{Error, Problem, load, resource::Resource, schema::Schemas, selector::Selector, set::Set};
 
 /// A patch as it will be applied.
 #[derive(Clone, Debug)]

@@ -187,11 +187,7 @@ fn fields(
 }
 
 /// Carries out what a patch says about itself where nothing is to be patched: nulls and deletions go, directives too.
-pub(super) fn settle(
-    node: &mut Node,
-    schema: Option<Schema<'_>>,
-    schemas: &Schemas,
-) -> Result<Outcome, Problem> {
+pub(super) fn settle(node: &mut Node, schema: Option<Schema<'_>>, schemas: &Schemas) -> Result<Outcome, Problem> {
     if node.is_null() {
         return Ok(Outcome::Gone);
     }
