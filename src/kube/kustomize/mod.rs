@@ -51,6 +51,7 @@ mod scalar;
 mod schema;
 mod selector;
 mod set;
+mod steps;
 mod trail;
 mod transform;
 mod value_add;
@@ -158,4 +159,105 @@ pub fn build(tree: &Tree, root: Option<&RelPath>, environment: &Environment<'_>)
         });
     }
     Ok(Built { objects, warnings: builder.warnings })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Shop;
+
+    impl Remote for Shop {
+        fn fetch(&self, written: &str) -> Option<Fetched> {
+            let tree = tree(&[("base/kustomization.yaml", "resources: [a.yaml]\n"), ("base/a.yaml", ACCOUNT)]);
+            match written {
+                "https://git.example/x//base?ref=v1" => Some(Fetched::Folder { tree, root: "base".parse().ok() }),
+                "https://files.example/a.yaml" => Some(Fetched::File(Bytes::from_static(ACCOUNT.as_bytes()))),
+                _ => None,
+            }
+        }
+    }
+
+    impl Charts for Shop {
+        fn render(&self, request: &ChartRequest<'_>) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+            if request.name != "known" {
+                return Err("not declared".into());
+            }
+            let inline = request.values_inline.as_deref().unwrap_or_default();
+            Ok(format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\ndata: {inline}\n",
+                request.release_name
+            ))
+        }
+    }
+
+    const ACCOUNT: &str = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let file = |(path, text): &(&str, &str)| (path.parse().unwrap(), Bytes::copy_from_slice(text.as_bytes()));
+        files.iter().map(file).collect()
+    }
+
+    fn built(kustomization: &str) -> Result<String, String> {
+        let env = Environment { remote: Some(&Shop), charts: Some(&Shop), limits: Limits::default() };
+        let tree = tree(&[("kustomization.yaml", kustomization), ("a.yaml", ACCOUNT)]);
+        build(&tree, None, &env).map(|built| built.to_yaml()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn declared_remotes_are_built_and_others_refused() {
+        let built_base = built("resources: ['https://git.example/x//base?ref=v1']\nnamePrefix: p-\n").unwrap();
+        assert!(built_base.contains("name: p-a"), "{built_base}");
+        assert!(built("resources: ['https://files.example/a.yaml']\n").unwrap().contains("name: a"));
+        let refused = built("resources: ['https://elsewhere.example/x.git']\n").unwrap_err();
+        assert!(refused.starts_with("kustomization.yaml:1:13: ") && refused.contains("declare it"), "{refused}");
+    }
+
+    #[test]
+    fn charts_are_rendered_by_the_caller() {
+        let text =
+            built("helmCharts: [{name: known, releaseName: r, valuesInline: {a: b}}]\nnameSuffix: -s\n").unwrap();
+        assert!(text.contains("name: r-s") && text.contains("a: b"), "{text}");
+        let refused = built("helmCharts:\n- {name: unknown}\n").unwrap_err();
+        assert_eq!(refused, "kustomization.yaml:2:3: chart unknown: not declared");
+    }
+
+    #[test]
+    fn limits_end_a_build() {
+        let tree = tree(&[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", ACCOUNT)]);
+        for limits in [Limits { resources: 0, ..Limits::default() }, Limits { bytes: 10, ..Limits::default() }] {
+            let env = Environment { limits, ..Environment::default() };
+            assert!(build(&tree, None, &env).is_err());
+        }
+    }
+
+    #[test]
+    fn objects_know_their_place_and_deprecated_fields_warn() {
+        let tree = tree(&[
+            ("k/kustomization.yml", "bases: [b]\n"),
+            ("k/b/kustomization.yaml", "resources: [a.yaml]\n"),
+            ("k/b/a.yaml", "# first\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"),
+        ]);
+        let root: RelPath = "k".parse().unwrap();
+        let built = build(&tree, Some(&root), &Environment::default()).unwrap();
+        assert_eq!((built.objects[0].origin.file.as_str(), built.objects[0].origin.line), ("k/b/a.yaml", 2));
+        assert_eq!(built.warnings.len(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_kustomization_makes_the_build_panic(
+            fields in "(resources: \\[a.yaml\\]\n|namePrefix: [a-z$]{0,3}\n|patches: \\[\\{patch: \"[\\PC]{0,12}\"\\}\\]\n|images: \\[\\{name: [a(*]{0,4}\\}\\]\n|replacements: \\[\\{sourceValue: x, targets: \\[\\{select: \\{\\}, fieldPaths: \\[\"[a-z.\\[\\]=*0-9]{0,9}\"\\], options: \\{create: true\\}\\}\\]\\}\\]\n|labels: \\[\\{pairs: \\{a: b\\}, fields: \\[\\{path: [a-z/\\[\\]]{0,6}, create: true\\}\\]\\}\\]\n|\\PC{0,8}\n){0,5}",
+            resource in "(apiVersion: v1\n|kind: (List|Pod|RoleBinding)\n|metadata: \\{name: (a|1|~)\\}\n|metadata: 3\n|items: (\\[1\\]|x|~)\n|subjects: (\\[1\\]|x)\n|spec: \\{containers: (\\[\\{\\}, 1\\]|x|\\[\\{image: a\\}\\])\\}\n|---\n){0,7}",
+        ) {
+            let tree = tree(&[("kustomization.yaml", &fields), ("a.yaml", &resource)]);
+            if let Ok(built) = build(&tree, None, &Environment::default()) {
+                let _ = built.to_yaml();
+            }
+        }
+    }
 }

@@ -233,14 +233,14 @@ fn matching(
     let pattern = expression(value)?;
     let before = found.len();
     for attempt in 0..2 {
-        for at in 0..items.len() {
+        for (at, item) in items.iter_mut().enumerate() {
             here.push(at);
             if name.is_empty() {
-                if pattern.is_match(items[at].source().trim()) {
+                if pattern.is_match(item.source().trim()) {
                     found.push(here.clone());
                 }
-            } else if items[at].get(name).is_some_and(|found| pattern.is_match(found.source().trim())) {
-                walk(&mut items[at], rest, create, here, found)?;
+            } else if item.get(name).is_some_and(|found| pattern.is_match(found.source().trim())) {
+                walk(item, rest, create, here, found)?;
             }
             here.pop();
         }

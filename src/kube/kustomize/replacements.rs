@@ -33,7 +33,7 @@ struct Target {
 #[derive(Clone, Debug)]
 enum From {
     Value(String),
-    Field { of: Selector, path: String, options: Options },
+    Field { of: Box<Selector>, path: String, options: Options },
     Both,
     Nothing,
 }
@@ -70,7 +70,7 @@ impl Replacement {
                     source.only(&["group", "version", "kind", "name", "namespace", "fieldPath", "options"])?;
                 }
                 let path = source.text_or_empty("fieldPath")?;
-                Some(From::Field { of: Selector::read(&source)?, path, options: options(&source, strict)? })
+                Some(From::Field { of: Box::new(Selector::read(&source)?), path, options: options(&source, strict)? })
             }
         };
         let from = match (section.text("sourceValue")?, source) {

@@ -78,15 +78,16 @@ pub(super) fn value(text: &str, tag: Tag, at: Mark) -> Result<yaml::Value, Probl
 }
 
 /// Returns a floating-point number as JSON's reader gives it back: whole ones come back as integers.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // The bounds are checked.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)] // The bounds are checked.
 pub(super) fn from_f64(number: f64) -> yaml::Value {
     use yaml::Value;
+    const TWO_TO_63: f64 = (1u64 << 63) as f64;
     // JSON writes an exponent from 1e21 on; below, integers that fit 64 bits are integers for the next reader.
     if number.fract() == 0.0 {
-        if (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&number) {
+        if (-TWO_TO_63..TWO_TO_63).contains(&number) {
             return Value::Int(number as i64);
         }
-        if (0.0..1.844_674_407_370_955_2e19).contains(&number) {
+        if (0.0..2.0 * TWO_TO_63).contains(&number) {
             return Value::UInt(number as u64);
         }
     }
@@ -146,7 +147,7 @@ fn time(text: &str) -> Option<String> {
     let year: u32 = text.get(..4)?.parse().ok()?;
     let (month, rest) = short_number(text.get(5..)?)?;
     let (day, rest) = short_number(rest.strip_prefix('-')?)?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         4 | 6 | 9 | 11 => 30,
         2 if leap => 29,

@@ -124,7 +124,7 @@ fn value(set: &Set, var: &Var) -> Result<Value, Problem> {
     match scalar.tag {
         Tag::Int => typed(scalar.text.parse::<i64>().map_err(|_| missing())?.to_string()),
         Tag::Float => typed(scalar.text.parse::<f64>().map_err(|_| missing())?.to_string()),
-        Tag::Bool => typed((scalar.text.to_ascii_lowercase() == "true").to_string()),
+        Tag::Bool => typed(scalar.text.eq_ignore_ascii_case("true").to_string()),
         _ => Ok(Value::Text(scalar.text.clone())),
     }
 }
