@@ -71,6 +71,8 @@ pub enum Problem {
     TooDeep { limit: usize },
     #[error("more than {limit} resources")]
     TooMany { limit: usize },
+    #[error("this grows beyond {limit} {what}")]
+    Grown { limit: usize, what: &'static str },
     #[error("resources of more than {limit} bytes")]
     TooLarge { limit: usize },
 

@@ -4,7 +4,7 @@ use crate::yaml::{self, Duplicates, Mark, Options};
 
 use super::{
     Error, Problem,
-    node::{Content, Node, Repeated, Tag},
+    node::{Content, MAX_DEPTH, Node, Repeated, Tag},
     resource::Resource,
 };
 
@@ -59,7 +59,8 @@ fn read(file: &str, text: &str, repeated: Repeated) -> Result<Vec<Resource>, Err
 
 /// Reads the documents of a text that are something, a single list dissolved.
 fn documents(file: &str, text: &str, repeated: Repeated) -> Result<Vec<Node>, Error> {
-    let options = Options { duplicates: Duplicates::Keep, own_keys_win: true, ..Options::lenient() };
+    let options =
+        Options { duplicates: Duplicates::Keep, own_keys_win: true, max_depth: MAX_DEPTH, ..Options::default() };
     separators(file, text)?;
     let read = yaml::documents(text, &options).map_err(|error| Problem::Syntax(error).start_of(file))?;
     let mut nodes = Vec::with_capacity(read.len());

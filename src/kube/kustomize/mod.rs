@@ -234,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_grows_without_bound() {
+        let copy = |at: usize| format!("    - {{op: copy, from: /metadata, path: /metadata/x{at}}}\n");
+        let copies: String = (0..40).map(copy).collect();
+        let copies = format!("resources: [a.yaml]\npatches:\n- target: {{}}\n  patch: |\n{copies}");
+        assert!(built(&copies).unwrap_err().contains("grows beyond"));
+        let double = "- {source: {kind: ServiceAccount, fieldPath: metadata.name}, targets: [{select: {kind: ServiceAccount}, options: {delimiter: '/', index: -1}}]}\n";
+        let doubled = format!("resources: [a.yaml]\nreplacements:\n{}", double.repeat(40));
+        assert!(built(&doubled).unwrap_err().contains("grows beyond"));
+        let deep =
+            format!("apiVersion: v1\nkind: X\nmetadata: {{name: x}}\nspec: {}{}\n", "[".repeat(900), "]".repeat(900));
+        let tree = tree(&[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &deep)]);
+        assert!(build(&tree, None, &Environment::default()).is_err());
+    }
+
+    #[test]
     fn objects_know_their_place_and_deprecated_fields_warn() {
         let tree = tree(&[
             ("k/kustomization.yml", "bases: [b]\n"),

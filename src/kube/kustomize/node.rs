@@ -11,6 +11,20 @@ use crate::yaml::{self, Mark};
 
 use super::{Problem, refold, scalar};
 
+/// How deep a resource may nest: it is walked recursively. The deepest definition of a kind in the wild has about 40 levels.
+pub(super) const MAX_DEPTH: usize = 200;
+
+/// How many values a resource may hold after patches and replacements copied parts of it.
+const MAX_VALUES: usize = 2_000_000;
+
+/// How long a text may become by replacements and variables.
+const MAX_TEXT: usize = 16 << 20;
+
+/// Refuses a text that grew out of hand.
+pub(super) fn check_text(length: usize) -> Result<(), Problem> {
+    if length > MAX_TEXT { Err(Problem::Grown { limit: MAX_TEXT, what: "bytes in one text" }) } else { Ok(()) }
+}
+
 /// Says what a scalar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
@@ -140,6 +154,25 @@ impl Node {
     /// Tells whether there is nothing: null, or an empty list or mapping.
     pub(super) fn is_void(&self) -> bool {
         self.is_null() || self.is_empty_map() || self.as_list().is_some_and(<[Node]>::is_empty)
+    }
+
+    /// Refuses a part that grew out of hand.
+    pub(super) fn check_size(&self) -> Result<(), Problem> {
+        let mut budget = MAX_VALUES;
+        if self.fits(MAX_DEPTH, &mut budget) {
+            return Ok(());
+        }
+        Err(Problem::Grown { limit: MAX_VALUES, what: "values, or nested too deep" })
+    }
+
+    fn fits(&self, depth: usize, budget: &mut usize) -> bool {
+        let (Some(depth), Some(left)) = (depth.checked_sub(1), budget.checked_sub(1)) else { return false };
+        *budget = left;
+        match &self.content {
+            Content::Scalar(_) => true,
+            Content::List(items) => items.iter().all(|item| item.fits(depth, budget)),
+            Content::Map(fields) => fields.iter().all(|field| field.value.fits(depth, budget)),
+        }
     }
 
     pub(super) fn kind_name(&self) -> &'static str {

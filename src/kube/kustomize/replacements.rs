@@ -3,7 +3,7 @@
 use super::{
     Error, Problem,
     id::Id,
-    node::{Content, Node, Tag},
+    node::{Content, Node, Tag, check_text},
     path::{self, Kind},
     read::Section,
     resource::Resource,
@@ -175,7 +175,8 @@ impl Target {
                 continue;
             }
             let label = item.label();
-            self.write(&mut item.node, value).map_err(|problem| problem.of(label))?;
+            let written = self.write(&mut item.node, value).and_then(|()| item.node.check_size());
+            written.map_err(|problem| problem.of(label))?;
         }
         Ok(())
     }
@@ -213,6 +214,7 @@ impl Target {
             }
             text = parts.join(&self.options.delimiter);
         }
+        check_text(text.len())?;
         match &mut field.content {
             // Only the text moves, so that a number stays a number and a text a text.
             Content::Scalar(scalar) => scalar.text = text,

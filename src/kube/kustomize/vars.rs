@@ -6,7 +6,7 @@ use super::{
     Error, Problem,
     fieldspec::{Create, FieldSpec},
     id::{Gvk, Id, split},
-    node::{Content, Node, Tag},
+    node::{Content, Node, Tag, check_text},
     path,
     read::Section,
     schema::Schemas,
@@ -134,16 +134,13 @@ fn replace(node: &mut Node, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<
         return Ok(());
     }
     match &mut node.content {
-        Content::Scalar(_) => {
-            replace_text(node, values, used);
-            Ok(())
-        }
+        Content::Scalar(_) => replace_text(node, values, used),
         Content::Map(fields) => {
             for field in fields {
                 if !field.is_text {
                     return Err(Problem::Key { key: field.name.clone(), at: field.at });
                 }
-                replace_text(&mut field.value, values, used);
+                replace_text(&mut field.value, values, used)?;
             }
             Ok(())
         }
@@ -152,27 +149,27 @@ fn replace(node: &mut Node, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<
                 let (expected, found) = ("a text", item.kind_name());
                 return Err(Problem::Shape { expected, found, field: String::new() });
             }
-            replace_text(item, values, used);
-            Ok(())
+            replace_text(item, values, used)
         }),
     }
 }
 
-fn replace_text(node: &mut Node, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String>) {
+fn replace_text(node: &mut Node, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String>) -> Result<(), Problem> {
     if !node.is_text() {
-        return;
+        return Ok(());
     }
     let at = node.at;
-    *node = match expand(node.written(), values, used) {
+    *node = match expand(node.written(), values, used)? {
         Value::Typed(text, tag) => Node::scalar(text, tag),
         Value::Text(text) => Node::text(text),
-        Value::Structure => return,
+        Value::Structure => return Ok(()),
     };
     node.at = at;
+    Ok(())
 }
 
 /// Replaces `$(NAME)`; `$$` is a dollar sign. A text that is one variable takes the variable's type.
-fn expand(text: &str, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String>) -> Value {
+fn expand(text: &str, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String>) -> Result<Value, Problem> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -190,9 +187,10 @@ fn expand(text: &str, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String
                     Some(Value::Text(value) | Value::Typed(value, _)) => {
                         used.insert(name.to_owned());
                         if after.len() == end + 1 && at == 0 && out.is_empty() {
-                            return values[name].clone();
+                            return Ok(values[name].clone());
                         }
                         out.push_str(value);
+                        check_text(out.len())?;
                     }
                     _ => out.push_str(&rest[at..at + end + 2]),
                 }
@@ -206,7 +204,7 @@ fn expand(text: &str, values: &BTreeMap<&str, Value>, used: &mut BTreeSet<String
         }
     }
     out.push_str(rest);
-    Value::Text(out)
+    Ok(Value::Text(out))
 }
 
 #[cfg(test)]
@@ -220,9 +218,9 @@ mod tests {
         for (text, expected) in
             [("$(A)", "x"), ("a$(A)$(B)", "ax$(B)"), ("$$(A)", "$(A)"), ("$(A", "$(A"), ("$", "$"), ("é$é", "é$é")]
         {
-            assert!(matches!(expand(text, &values, &mut used), Value::Text(found) if found == expected), "{text}");
+            assert!(matches!(expand(text, &values, &mut used), Ok(Value::Text(found)) if found == expected), "{text}");
         }
-        assert!(matches!(expand("$(N)", &values, &mut used), Value::Typed(text, Tag::Int) if text == "3"));
+        assert!(matches!(expand("$(N)", &values, &mut used), Ok(Value::Typed(text, Tag::Int)) if text == "3"));
         assert!(used.contains("A") && used.contains("N"));
     }
 }

@@ -34,7 +34,7 @@ pub(in super::super) fn read(file: &str, text: &str, first_line: u32) -> Result<
     if text.starts_with('[') && serde_json::from_str::<serde_json::Value>(text).is_err() {
         return Err(Problem::NoJsonPatch.at(file, Mark { line: first_line, column: 1 }));
     }
-    let Ok(documents) = yaml::documents(text, &yaml::Options::lenient()) else { return Ok(None) };
+    let Ok(documents) = yaml::documents(text, &yaml::Options::default()) else { return Ok(None) };
     let Some(document) = documents.into_iter().next() else { return Ok(None) };
     let Some(items) = document.as_seq() else { return Ok(None) };
     let mut operations = Vec::with_capacity(items.len());
@@ -76,8 +76,12 @@ pub(in super::super) fn apply(operations: &[Operation], object: &mut Node) -> Re
             line: operation.at.line,
             problem: Box::new(problem),
         };
-        step(operation, &mut result).map_err(failed)?;
+        // Only what copies can make more of what is there than the patch's own text holds.
+        let grows = matches!(operation.action, Action::Copy(_) | Action::Move(_));
+        let size = |result: &Node| if grows { result.check_size() } else { Ok(()) };
+        step(operation, &mut result).and_then(|()| size(&result)).map_err(failed)?;
     }
+    result.check_size()?;
     result.at = origin;
     *object = result;
     Ok(())
