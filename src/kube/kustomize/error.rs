@@ -224,6 +224,8 @@ pub enum Problem {
     ForeignPlugin { kind: String },
     #[error("{kind} is no built-in {what}")]
     UnknownPlugin { kind: String, what: &'static str },
+    #[error("cloud {found:?} is not known: gke is")]
+    Cloud { found: String },
     #[error("a prefix or suffix transformer needs `fieldSpecs`")]
     SpecsMissing,
     #[error("setRoleBindingSubjects is {found:?}: defaultOnly, allServiceAccounts and none are known")]

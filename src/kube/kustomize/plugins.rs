@@ -11,6 +11,7 @@ use super::{
     images::Image,
     names::End,
     namespace::{Namespace, Subjects},
+    node::Node,
     patch::{Patch, Source, json},
     read::{self, Section, Written},
     replacements::Replacement,
@@ -246,6 +247,33 @@ fn value_add(section: &Section<'_>, folder: &Folder<'_>) -> Result<ValueAdd, Err
     ValueAdd::read(section, folder.base_name(), &more)
 }
 
+/// Makes the service account of the `IAMPolicyGenerator`, which is bound to one of the cloud's.
+fn cloud_account(section: &Section<'_>) -> Result<Resource, Error> {
+    let at = section.node.at;
+    let fail = |problem: Problem| problem.at(section.file, at);
+    let cloud = section.text_or_empty("cloud")?;
+    if cloud != "gke" {
+        return Err(fail(Problem::Cloud { found: cloud }));
+    }
+    let part = |name: &str, field: &str| -> Result<String, Error> {
+        Ok(section.section(name)?.map(|part| part.text_or_empty(field)).transpose()?.unwrap_or_default())
+    };
+    let (account, project) = (part("serviceAccount", "name")?, part("serviceAccount", "projectId")?);
+    let mut node = Node::map();
+    node.at = at;
+    let fill = |node: &mut Node, fields: [(&str, String); 2]| {
+        fields.into_iter().try_for_each(|(name, text)| node.set(name, Node::text(text)))
+    };
+    fill(&mut node, [("apiVersion", "v1".to_owned()), ("kind", "ServiceAccount".to_owned())]).map_err(fail)?;
+    let mut made = Resource::new(node, section.file);
+    let annotation = format!("{account}@{project}.iam.gserviceaccount.com");
+    let annotations = [("iam.gke.io/gcp-service-account".to_owned(), annotation)].into();
+    made.set_metadata_map("annotations", annotations).map_err(fail)?;
+    made.set_name(&part("kubernetesService", "name")?).map_err(fail)?;
+    made.set_namespace(&part("kubernetesService", "namespace")?).map_err(fail)?;
+    Ok(made)
+}
+
 /// What a resource of `generators` makes.
 pub(super) enum Made {
     Resource(Box<Resource>),
@@ -275,6 +303,7 @@ pub(super) fn generate(resource: &Resource, folder: &Folder<'_>) -> Result<Made,
             Ok(Made::Resource(Box::new(made)))
         }
         "HelmChartInflationGenerator" => Ok(Made::Chart(document)),
+        "IAMPolicyGenerator" => Ok(Made::Resource(Box::new(cloud_account(&section)?))),
         kind => {
             let problem = Problem::UnknownPlugin { kind: kind.to_owned(), what: "generator" };
             Err(problem.at(&file, resource.at()))
