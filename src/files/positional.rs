@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::{Action, Error, direct::Direct};
+use super::{
+    Action, Error,
+    direct::{Buffer, Direct},
+};
 
 /// A file that many tasks read and write at offsets of their own.
 #[derive(Debug)]
@@ -195,7 +198,7 @@ impl Positional {
     }
 
     /// Does the same with bytes that will not be read again soon: past the page cache as far as the disk, the place and the
-    /// memory allow (see [`Buffer`](super::Buffer)).
+    /// memory allow (see [`Buffer`]).
     ///
     /// # Errors
     /// As [`Positional::write_all_at`].
@@ -205,6 +208,23 @@ impl Positional {
         };
         self.write_all_at(&bytes[..done.start], at)?;
         self.write_all_at(&bytes[done.end..], at + done.end as u64)
+    }
+
+    /// Reads `length` bytes that will not be read again soon into the buffer, past the page cache as far as possible.
+    ///
+    /// # Errors
+    /// As [`Positional::read_exact_at`].
+    pub fn read_once_at(&self, buffer: Buffer, at: u64, length: usize) -> Result<Buffer, Error> {
+        let mut buffer = buffer.for_reading(at, length);
+        let bytes = buffer.bytes_mut();
+        match self.direct.read(&self.file, &self.path, bytes, at) {
+            None => self.read_exact_at(bytes, at)?,
+            Some(done) => {
+                self.read_exact_at(&mut bytes[..done.start], at)?;
+                self.read_exact_at(&mut bytes[done.end..], at + done.end as u64)?;
+            }
+        }
+        Ok(buffer)
     }
 
     /// Lets the system begin to bring a range that was just written to the disk, without waiting for it, so that the

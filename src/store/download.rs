@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   blob  ├──── front ────→·········├── part ──→·······├── part ──→······┤
-//!          hashed as it arrives      written only; hashed when the front gets there, from the page cache
+//!          hashed as it arrives      written only; read back and hashed when the front gets there
 //! ```
 //!
 //! One connection starts at the front. While slots are idle, the largest stretch that is still to come is cut in two and
@@ -40,7 +40,7 @@ use super::{
 use crate::{
     error::Side,
     event::{Event, Observer},
-    files::{self, Positional, blocking},
+    files::{self, Buffer, Positional, blocking},
     oci::{Descriptor, Digest, Hasher},
 };
 
@@ -223,16 +223,18 @@ async fn front<S: Source>(
     Ok(hasher.finish())
 }
 
-/// Hashes a range that another connection wrote, while it is still in the page cache.
+/// Hashes a range that another connection wrote.
 async fn read_back(job: &Download<'_>, range: Range<u64>, mut hasher: Hasher) -> Result<Hasher, Error> {
     let (file, base) = (job.file.clone(), job.base);
     blocking(move || {
-        let mut buffer = vec![0; BATCH];
+        let mut buffer = Buffer::default();
         let mut at = range.start;
         while at < range.end {
-            let n = usize::try_from(range.end - at).unwrap_or(BATCH).min(BATCH);
-            file.read_exact_at(&mut buffer[..n], base + at)?;
-            hasher.update(&buffer[..n]);
+            // After the first one they begin where blocks do.
+            let whole = BATCH - usize::try_from((base + at) % BATCH as u64).unwrap_or(0);
+            let n = usize::try_from(range.end - at).unwrap_or(whole).min(whole);
+            buffer = file.read_once_at(buffer, base + at, n)?;
+            hasher.update(buffer.bytes());
             at += n as u64;
         }
         Ok::<_, files::Error>(hasher)

@@ -350,14 +350,10 @@ impl<'a, S> Batch<'a, S> {
         let written = buffer.bytes().len() as u64;
         let at = self.wire.job.base + self.at - written;
         self.flushing = Some(Box::pin(blocking(move || {
-            match &mut hasher {
-                Some(hasher) => {
-                    hasher.update(buffer.bytes());
-                    file.write_once_at(buffer.bytes(), at)?;
-                }
-                // The front will read it soon.
-                None => file.write_all_at(buffer.bytes(), at)?,
+            if let Some(hasher) = &mut hasher {
+                hasher.update(buffer.bytes());
             }
+            file.write_once_at(buffer.bytes(), at)?;
             Ok((hasher, buffer, written))
         })));
         Ok(())
@@ -375,7 +371,7 @@ impl<'a, S> Batch<'a, S> {
         if total - self.marked >= MARK_EVERY {
             self.mark(total);
         }
-        if !self.front && total - self.given >= WRITEBACK_EVERY {
+        if total - self.given >= WRITEBACK_EVERY {
             self.give(total);
         }
         Ok(())
@@ -409,7 +405,7 @@ impl<'a, S> Batch<'a, S> {
             self.flush().await?;
         }
         self.settle().await?;
-        if !self.front && self.given < self.at && self.segment.end() - self.segment.start >= MARK_EVERY {
+        if self.given < self.at && self.segment.end() - self.segment.start >= MARK_EVERY {
             self.give(self.at);
         }
         if !self.front && self.marked < self.at {

@@ -26,6 +26,9 @@ fn slow() -> Line {
 /// hold.
 const LOST_PER_KILL: u64 = (4 + 2 + 1) << 20;
 
+/// What two undisturbed runs may differ by: requests that are only made when there is no lock, and a few retries.
+const REQUESTS: u64 = 16 << 10;
+
 /// Kills a command at a moment of its run: half of the moments are drawn from the time that a whole run takes, half from
 /// the bytes that it moves, so that a busy machine meets them as well. False when it ended before.
 fn kill_somewhere(running: &mut Running, chance: &Chance, proxy: &Proxy, whole: (Duration, u64)) -> bool {
@@ -75,7 +78,10 @@ fn fifty_kills_of_create_change_nothing() {
         assert!(machine.archive().unwrap() == expected, "after kill {kills}");
         assert_eq!(machine.names(), all, "after kill {kills}");
         let again = (proxy.carried() - at_start).saturating_sub(whole.1);
-        assert!(again <= in_a_row * (LOST_PER_KILL + whole.1 / 20), "{again} bytes again for {in_a_row} kills");
+        assert!(
+            again <= REQUESTS + in_a_row * (LOST_PER_KILL + whole.1 / 20),
+            "{again} bytes again for {in_a_row} kills"
+        );
         fetched_again += again;
         if kills == KILLS {
             println!(
