@@ -16,6 +16,7 @@ mod docs;
 mod faults;
 mod helm;
 mod journey;
+mod kustomize;
 mod layers;
 mod local_images;
 mod serve;

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`object`] | from text to objects: streams, JSON, lists |
+//! | [`kustomize`] | from a folder of resources, patches and generators to objects, as `kubectl kustomize` |
 //!
 //! # Invariants
 //! - Pure: text in, values out. Which files belong to a folder of manifests is told by [`object::is_manifest_file`];
@@ -12,6 +13,7 @@
 //! Mistakes are [`Diagnostic`](crate::error::Diagnostic)s with file, line and column; nothing is skipped because it
 //! could not be read.
 
+pub mod kustomize;
 pub mod object;
 
 pub use object::{Object, Origin};

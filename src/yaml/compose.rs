@@ -31,6 +31,7 @@ pub(super) enum Content {
         text: String,
         tag: Option<String>,
         plain: bool,
+        folded: bool,
     },
     Seq(Vec<usize>),
     /// Keys and values take turns.
@@ -144,7 +145,8 @@ impl Reader<'_> {
                     if is_block && reaches_pad && self.pad_is_content && value.ends_with('\n') {
                         value.pop();
                     }
-                    (anchor, Content::Scalar { text: value, tag, plain: style == ScalarStyle::Plain })
+                    let (plain, folded) = (style == ScalarStyle::Plain, style == ScalarStyle::Folded);
+                    (anchor, Content::Scalar { text: value, tag, plain, folded })
                 }
                 EventData::SequenceStart { anchor, .. } => (anchor, Content::Seq(Vec::new())),
                 EventData::MappingStart { anchor, .. } => (anchor, Content::Map(Vec::new())),

@@ -70,6 +70,8 @@ pub enum Duplicates {
 pub struct Options {
     /// What two equal keys mean.
     pub duplicates: Duplicates,
+    /// Whether a mapping's own key wins over one that `<<` merges below it, as in go-yaml v3.
+    pub own_keys_win: bool,
     /// The largest text, in bytes.
     pub max_bytes: usize,
     /// How deep collections may nest; values above 1,000 count as 1,000.
@@ -84,6 +86,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             duplicates: Duplicates::LastWins,
+            own_keys_win: false,
             max_bytes: MAX_BYTES,
             max_depth: MAX_DEPTH,
             max_nodes: MAX_NODES,

@@ -56,6 +56,8 @@ pub struct Node {
     pub at: Mark,
     /// What was written, where the value alone does not tell: `1.10`, `on`, `0644`.
     source: Option<Box<str>>,
+    plain: bool,
+    folded: bool,
 }
 
 /// Two nodes are equal when their values are, wherever and however they were written.
@@ -68,7 +70,7 @@ impl PartialEq for Node {
 impl Node {
     /// Makes a node of a value.
     pub fn new(value: Value, at: Mark) -> Self {
-        Node { value, at, source: None }
+        Node { value, at, source: None, plain: false, folded: false }
     }
 
     pub(super) fn written(value: Value, at: Mark, source: &str) -> Self {
@@ -76,7 +78,22 @@ impl Node {
             Value::String(_) | Value::Seq(_) | Value::Map(_) => None,
             _ => Some(source.into()),
         };
-        Node { value, at, source }
+        Node { value, at, source, plain: false, folded: false }
+    }
+
+    pub(super) fn styled(mut self, plain: bool, folded: bool) -> Self {
+        (self.plain, self.folded) = (plain, folded);
+        self
+    }
+
+    /// Tells whether this is a folded block (`>`).
+    pub fn is_folded(&self) -> bool {
+        self.folded
+    }
+
+    /// Tells whether this is a scalar that stood in the text without quotes, block indicator or tag.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Returns a scalar as it was written: a string's content, or the characters that stand for a number, a boolean or

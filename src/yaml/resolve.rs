@@ -31,7 +31,7 @@ pub(super) fn document(graph: &Graph, options: &Options, budget: &mut usize) -> 
                     Content::Seq(items) => Partial::Seq(items.iter(), Vec::with_capacity(items.len())),
                     Content::Map(children) => Partial::Map {
                         rest: children.iter(),
-                        entries: Entries::new(options.duplicates, children.len() / 2),
+                        entries: Entries::new(options.duplicates, children.len() / 2).keeping_own(options.own_keys_win),
                         key: None,
                         merges: Vec::new(),
                         merging: false,
@@ -166,12 +166,14 @@ impl Resolver<'_> {
     fn scalar(&self, index: usize) -> Result<Node, Error> {
         let vertex = &self.graph.vertices[index];
         let value = match &vertex.content {
-            Content::Scalar { text, tag: None, plain: true } => Ok((scalar::plain(text), text)),
+            Content::Scalar { text, tag: None, plain: true, .. } => Ok((scalar::plain(text), text)),
             Content::Scalar { text, tag, .. } => scalar::tagged(text, tag.as_deref()).map(|value| (value, text)),
             Content::Seq(_) | Content::Map(_) | Content::Alias(_) => Err(Problem::Unreadable),
         };
+        let plain = matches!(vertex.content, Content::Scalar { tag: None, plain: true, .. });
+        let folded = matches!(vertex.content, Content::Scalar { folded: true, .. });
         match value {
-            Ok((value, text)) => Ok(Node::written(value, vertex.at, text)),
+            Ok((value, text)) => Ok(Node::written(value, vertex.at, text).styled(plain, folded)),
             Err(problem) => Err(Error::new(vertex.at, problem)),
         }
     }
@@ -179,7 +181,7 @@ impl Resolver<'_> {
     /// Tells whether a key is the merge key: plain `<<`, or any spelling tagged as one.
     fn is_merge(&self, index: usize) -> bool {
         match &self.graph.vertices[index].content {
-            Content::Scalar { text, tag: None, plain } => *plain && text == "<<",
+            Content::Scalar { text, tag: None, plain, .. } => *plain && text == "<<",
             Content::Scalar { text, tag: Some(tag), .. } => text == "<<" && tag == "tag:yaml.org,2002:merge",
             _ => false,
         }
@@ -216,11 +218,18 @@ pub(super) struct Entries {
     entries: IndexMap<String, Entry>,
     repeated: Vec<(Node, Node)>,
     duplicates: Duplicates,
+    own_keys_win: bool,
 }
 
 impl Entries {
     pub(super) fn new(duplicates: Duplicates, capacity: usize) -> Self {
-        Entries { entries: IndexMap::with_capacity(capacity), repeated: Vec::new(), duplicates }
+        Entries { entries: IndexMap::with_capacity(capacity), repeated: Vec::new(), duplicates, own_keys_win: false }
+    }
+
+    /// Says whether an entry of the mapping's own stays when a later `<<` brings the same key.
+    fn keeping_own(mut self, own_keys_win: bool) -> Self {
+        self.own_keys_win = own_keys_win;
+        self
     }
 
     /// Adds an entry of the mapping's own.
@@ -242,7 +251,11 @@ impl Entries {
     fn merge(&mut self, source: Node) -> Result<(), Error> {
         if let Value::Map(merged) = source.value {
             for (key, value) in merged {
-                self.entries.insert(name(&key)?, Entry { key, value, own: false });
+                let key_name = name(&key)?;
+                if self.own_keys_win && self.entries.get(&key_name).is_some_and(|entry| entry.own) {
+                    continue;
+                }
+                self.entries.insert(key_name, Entry { key, value, own: false });
             }
         }
         Ok(())
