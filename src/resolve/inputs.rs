@@ -1,13 +1,17 @@
 //! Reading manifests and files of a spec.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::Job;
+use super::{
+    Job,
+    batch::{Batch, Origin, shown},
+    charts::Acquirer,
+    kustomize,
+};
 use crate::{
-    discover::{self, Findings, Step},
     error::{Classify, Diagnostic, Kind},
     files::{self, Limits},
     kube::{self, object::is_manifest_file},
@@ -30,8 +34,18 @@ const MAX_FETCHED: usize = 1 << 30;
 /// How much of a local file is hashed at once.
 const READ: u64 = 1 << 20;
 
-/// Reads every entry of `manifests` and finds the images in it, in the order of the spec.
-pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findings, Failures>)> {
+/// What an entry of `manifests` gave.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) batches: Vec<Batch>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Reads every entry of `manifests`, in the order of the spec.
+pub(super) async fn manifests<'a>(
+    job: &Job<'a>,
+    acquirer: &Arc<Acquirer>,
+) -> Vec<(&'a Entry, Result<Read, Failures>)> {
     stream::iter(&job.spec.manifests)
         .map(async |manifest| {
             let found = match &manifest.source {
@@ -39,8 +53,7 @@ pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findi
                 ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
                     .await
                     .and_then(|bytes| documents(&[Text::of(url, url, bytes)])),
-                // Refused before, by its label.
-                ManifestSource::Kustomize(_) => Ok(Findings::default()),
+                ManifestSource::Kustomize(path) => build(job, acquirer, path, &manifest.entry).await,
             };
             (&manifest.entry, found)
         })
@@ -49,7 +62,16 @@ pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findi
         .await
 }
 
-fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Findings, Failures> {
+async fn build(job: &Job<'_>, acquirer: &Arc<Acquirer>, path: &str, entry: &Entry) -> Result<Read, Failures> {
+    let (folder, path, entry) = (job.folder.to_owned(), path.to_owned(), entry.clone());
+    let (cluster, acquirer) = (job.spec.kubernetes.clone(), acquirer.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let built =
+        files::blocking(move || kustomize::build(&folder, &path, &entry, &cluster, &acquirer, &runtime)).await?;
+    Ok(Read { batches: vec![built.batch], warnings: built.warnings })
+}
+
+fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
     let failed = |error: files::Error| {
         vec![(error.kind(), Diagnostic::error("manifest", format!("{}: {error}", entry.label)).at(entry.at.clone()))]
     };
@@ -76,13 +98,6 @@ fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Findings, Failures>
     documents(&texts)
 }
 
-/// Writes a path as the user can open it: with the folder of the spec in front, unless that is the current one.
-fn shown(folder: &Path, path: &str) -> String {
-    let joined = folder.join(path);
-    let text = joined.to_string_lossy();
-    text.strip_prefix("./").unwrap_or(&text).to_owned()
-}
-
 /// One text of manifests.
 struct Text {
     /// How mistakes name it: so that the user can open it from here.
@@ -99,8 +114,8 @@ impl Text {
     }
 }
 
-fn documents(texts: &[Text]) -> Result<Findings, Failures> {
-    let mut all = Findings::default();
+fn documents(texts: &[Text]) -> Result<Read, Failures> {
+    let mut all = Read::default();
     let mut failures = Failures::new();
     for Text { shown: name, path, bytes } in texts {
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -108,25 +123,11 @@ fn documents(texts: &[Text]) -> Result<Findings, Failures> {
             continue;
         };
         match kube::object::objects(name, text) {
-            Ok(objects) => {
-                let mut found = discover::find(&objects);
-                for step in found.findings.iter_mut().flat_map(|finding| &mut finding.provenance) {
-                    if let Step::File { file, .. } = step {
-                        file.clone_from(path);
-                    }
-                }
-                all.findings.extend(found.findings);
-                all.diagnostics.extend(found.diagnostics);
-            }
+            Ok(objects) => all.batches.push(Batch { objects, origin: Origin::File(path.clone()) }),
             Err(mistakes) => failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
         }
     }
-    if failures.is_empty() {
-        return Ok(all);
-    }
-    // Mistakes of the documents that do parse are shown in the same run.
-    failures.extend(all.diagnostics.into_iter().map(|diagnostic| (Kind::Usage, diagnostic)));
-    Err(failures)
+    if failures.is_empty() { Ok(all) } else { Err(failures) }
 }
 
 async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {
