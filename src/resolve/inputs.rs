@@ -39,20 +39,19 @@ const READ: u64 = 1 << 20;
 pub(super) struct Read {
     pub(super) batches: Vec<Batch>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Texts that cannot be read; the others are searched all the same, so that their mistakes are told in the same run.
+    pub(super) failures: Failures,
 }
 
 /// Reads every entry of `manifests`, in the order of the spec.
-pub(super) async fn manifests<'a>(
-    job: &Job<'a>,
-    acquirer: &Arc<Acquirer>,
-) -> Vec<(&'a Entry, Result<Read, Failures>)> {
+pub(super) async fn manifests<'a>(job: &Job<'a>, acquirer: &Arc<Acquirer>) -> Vec<(&'a Entry, Result<Read, Failures>)> {
     stream::iter(&job.spec.manifests)
         .map(async |manifest| {
             let found = match &manifest.source {
                 ManifestSource::Path(path) => local(job.folder, path, &manifest.entry),
-                ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
-                    .await
-                    .and_then(|bytes| documents(&[Text::of(url, url, bytes)])),
+                ManifestSource::Url { url, sha256 } => {
+                    fetch(job, url, *sha256, &manifest.entry).await.map(|bytes| documents(&[Text::of(url, url, bytes)]))
+                }
                 ManifestSource::Kustomize(path) => build(job, acquirer, path, &manifest.entry).await,
             };
             (&manifest.entry, found)
@@ -68,7 +67,7 @@ async fn build(job: &Job<'_>, acquirer: &Arc<Acquirer>, path: &str, entry: &Entr
     let runtime = tokio::runtime::Handle::current();
     let built =
         files::blocking(move || kustomize::build(&folder, &path, &entry, &cluster, &acquirer, &runtime)).await?;
-    Ok(Read { batches: vec![built.batch], warnings: built.warnings })
+    Ok(Read { batches: vec![built.batch], warnings: built.warnings, failures: Failures::new() })
 }
 
 fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
@@ -78,7 +77,7 @@ fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
     let place = folder.join(path);
     if !files::is_folder(&place) {
         let bytes = files::read_limited(&place, MAX_MANIFEST).map_err(failed)?;
-        return documents(&[Text::of(&shown(folder, path), path, bytes)]);
+        return Ok(documents(&[Text::of(&shown(folder, path), path, bytes)]));
     }
     let limits = Limits { file_bytes: MAX_MANIFEST, ..Limits::default() };
     let tree = files::read_tree(&place, &limits, &|path, is_folder| is_folder || is_manifest_file(path.name()))
@@ -95,7 +94,7 @@ fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
         let text = format!("{}: no .yaml, .yml or .json file in {}", entry.label, place.display());
         return Err(vec![(Kind::Usage, Diagnostic::error("no-manifests", text).at(entry.at.clone()))]);
     }
-    documents(&texts)
+    Ok(documents(&texts))
 }
 
 /// One text of manifests.
@@ -114,20 +113,19 @@ impl Text {
     }
 }
 
-fn documents(texts: &[Text]) -> Result<Read, Failures> {
+fn documents(texts: &[Text]) -> Read {
     let mut all = Read::default();
-    let mut failures = Failures::new();
     for Text { shown: name, path, bytes } in texts {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            failures.push((Kind::Usage, Diagnostic::error("not-text", format!("{name} is not UTF-8 text"))));
+            all.failures.push((Kind::Usage, Diagnostic::error("not-text", format!("{name} is not UTF-8 text"))));
             continue;
         };
         match kube::object::objects(name, text) {
             Ok(objects) => all.batches.push(Batch { objects, origin: Origin::File(path.clone()) }),
-            Err(mistakes) => failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
+            Err(mistakes) => all.failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
         }
     }
-    if failures.is_empty() { Ok(all) } else { Err(failures) }
+    all
 }
 
 async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {

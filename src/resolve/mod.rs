@@ -230,6 +230,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
         match result {
             Ok(read) => {
                 wanted.warnings.extend(read.warnings);
+                failures.extend(read.failures);
                 all.push(Input {
                     label: entry.label.clone(),
                     at: entry.at.clone(),
@@ -252,14 +253,14 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     listed: outcome.listed,
                 });
                 wanted.warnings.extend(outcome.warnings);
+                failures.extend(outcome.failures);
                 carry(&mut wanted, &mut failures, chart, outcome.locked, outcome.package);
             }
             Err(mistakes) => failures.extend(mistakes),
         }
     }
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
-    let places: BTreeMap<String, Location> =
-        all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
+    let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
     let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
     wanted.warnings.extend(outcome.warnings);
     failures.extend(outcome.failures);

@@ -64,6 +64,8 @@ pub(super) struct Outcome {
     pub(super) batches: Vec<Batch>,
     pub(super) listed: Vec<Listed>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Renderings that fail; the others are searched all the same, so that their mistakes are told in the same run.
+    pub(super) failures: Failures,
 }
 
 /// Mistakes with their kinds.
@@ -118,7 +120,7 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
         vendored,
         because: vec![vec![Step::entry(entry.entry.label.clone())]],
     };
-    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, warnings })
+    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, warnings, failures: rendered.failures })
 }
 
 fn diagnostic(entry: &spec::Chart, error: &Error) -> Diagnostic {

@@ -34,6 +34,8 @@ pub(in crate::resolve) const NOW: i64 = 1_735_689_600;
 pub(super) struct Found {
     pub(super) batches: Vec<Batch>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Every rendering that fails, and every object that cannot be read.
+    pub(super) failures: Failures,
 }
 
 /// Says which chart a mistake belongs to.
@@ -44,7 +46,7 @@ pub(super) fn subject(chart: &Chart, entry: &spec::Chart) -> String {
 /// Renders a chart with every set of values and reads the objects; blocks for as long as that takes.
 ///
 /// # Errors
-/// Every rendering that fails, and every object in them that cannot be read.
+/// Nothing can be rendered.
 pub(super) fn render(
     chart: &Chart,
     entry: &spec::Chart,
@@ -63,8 +65,7 @@ pub(super) fn render(
     let release = Release::new(entry.name.as_str(), entry.namespace.as_deref().unwrap_or("default"));
     let ambient = Ambient { now: Time::unix(NOW), random: [0; 32], keys: KeySource::Sample };
     let renderings = values.renderings().map_err(wrong)?;
-    let mut collector =
-        Collector { chart, entry, found: Found::default(), failures: Failures::new(), said: BTreeSet::new() };
+    let mut collector = Collector { chart, entry, found: Found::default(), said: BTreeSet::new() };
     let mut unused: BTreeMap<(Option<Location>, String), (usize, usize)> = BTreeMap::new();
     for given in &renderings {
         let variant = given.variant.map(|entry| entry.label.rsplit('.').next().unwrap_or_default().to_owned());
@@ -94,9 +95,9 @@ pub(super) fn render(
             Err(error) => collector.failed(&error, variant.as_deref(), given.variant),
         }
     }
-    let Collector { mut found, failures, .. } = collector;
-    if !failures.is_empty() {
-        return Err(failures);
+    let Collector { mut found, .. } = collector;
+    if !found.failures.is_empty() {
+        return Ok(found);
     }
     let mut switches = BTreeSet::new();
     collect_switches(chart, "", &mut switches);
@@ -134,7 +135,6 @@ struct Collector<'a> {
     chart: &'a Chart,
     entry: &'a spec::Chart,
     found: Found,
-    failures: Failures,
     /// What was said already, by another rendering.
     said: BTreeSet<String>,
 }
@@ -181,7 +181,7 @@ impl Collector<'_> {
         } else if matches!(error, helm::Error::KubeVersion { .. }) {
             diagnostic = diagnostic.hint("`kubernetes.version` in the spec says which cluster is meant");
         }
-        self.failures.push((error.kind(), diagnostic));
+        self.found.failures.push((error.kind(), diagnostic));
     }
 
     fn rendered(&mut self, rendered: &Rendered, variant: Option<&str>) {
@@ -219,7 +219,7 @@ impl Collector<'_> {
                     let place = at.as_ref().map(ToString::to_string).unwrap_or_default();
                     if self.said.insert(format!("{place} {}", mistake.message)) {
                         let mistake = of_chart(Diagnostic { at, ..mistake }, &self.subject(), variant);
-                        self.failures.push((Kind::Usage, mistake));
+                        self.found.failures.push((Kind::Usage, mistake));
                     }
                 }
             }

@@ -55,17 +55,25 @@ pub(super) fn build(
         Err(_) => {
             let text = format!("{written} is not in the folder of the spec");
             let (kind, diagnostic) = wrong(Kind::Usage, text);
-            return Err(vec![(kind, diagnostic.hint("move the spec to a folder that holds the kustomization and all its bases"))]);
+            return Err(vec![(
+                kind,
+                diagnostic.hint("move the spec to a folder that holds the kustomization and all its bases"),
+            )]);
         }
     };
     let tree = reading::read(folder, root.as_ref()).map_err(|error| vec![wrong(error.kind(), error.to_string())])?;
     let charts = inflate::Inflater { folder, cluster, acquirer, runtime };
     let environment = Environment { remote: None, charts: Some(&charts), limits: Limits::default() };
     let built = kustomize::build(&tree, root.as_ref(), &environment).map_err(|error| {
-        let at = Location { file: shown(folder, &error.at.file), ..(*error.at).clone() };
+        let at = match *error.problem {
+            // The place is a folder.
+            Problem::NoKustomization { .. } | Problem::ManyKustomizations { .. } => entry.at.clone(),
+            _ => Location { file: shown(folder, &error.at.file), ..(*error.at).clone() },
+        };
         let (text, hint) = told(&error.problem);
         let diagnostic = Diagnostic::error("kustomize", format!("{}: {text}", entry.label)).at(at);
-        vec![(error.kind(), hint.into_iter().fold(diagnostic, Diagnostic::hint))]
+        // What is not there is not asked of anybody: the kustomization is wrong.
+        vec![(Kind::Usage, hint.into_iter().fold(diagnostic, Diagnostic::hint))]
     })?;
     let warnings = built.warnings.into_iter().map(|warning| {
         let at = warning.at.map(|at| Location { file: shown(folder, &at.file), ..at });
@@ -82,10 +90,9 @@ fn told(problem: &Problem) -> (String, Option<&'static str>) {
             format!("{what} is remote, and a kustomization of a spec is built from files that are there"),
             Some("put it beside the kustomization (`git clone`, a submodule, `curl -O`) and name that path"),
         ),
-        Problem::LeavesTree { .. } | Problem::AbsolutePath { .. } => (
-            problem.to_string(),
-            Some("move the spec to a folder that holds the kustomization and all its bases"),
-        ),
+        Problem::LeavesTree { .. } | Problem::AbsolutePath { .. } => {
+            (problem.to_string(), Some("move the spec to a folder that holds the kustomization and all its bases"))
+        }
         Problem::NoKustomization { .. } => (problem.to_string(), Some("name the folder that holds kustomization.yaml")),
         _ => (problem.to_string(), None),
     }

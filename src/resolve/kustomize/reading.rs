@@ -191,7 +191,10 @@ mod tests {
         write(
             place.path(),
             &[
-                ("over/kustomization.yaml", "resources: [../base, a.yaml, gone.yaml, 'https://x.example/y']\npatches: [{path: p/p.yaml}]\nconfigMapGenerator: [{name: c, files: [k=c.txt]}]\ngenerators: [g.yaml, \"kind: X\\nfiles: [inline.txt]\\n\"]\n"),
+                (
+                    "over/kustomization.yaml",
+                    "resources: [../base, a.yaml, gone.yaml, 'https://x.example/y']\npatches: [{path: p/p.yaml}]\nconfigMapGenerator: [{name: c, files: [k=c.txt]}]\ngenerators: [g.yaml, \"kind: X\\nfiles: [inline.txt]\\n\"]\n",
+                ),
                 ("over/a.yaml", "x: other.yaml\n"),
                 ("over/other.yaml", ""),
                 ("over/p/p.yaml", ""),
