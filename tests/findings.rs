@@ -1,10 +1,17 @@
 //! What resolving finds outside pod specs, and what becomes of it: rules, defaults, guesses, kustomizations, lists of authors.
 
-use airgap_bundler::{discover::Confidence, error::Kind, resolve::Wanted};
+use std::{collections::BTreeSet, path::PathBuf};
+
+use airgap_bundler::{
+    discover::{Confidence, Finding},
+    error::Kind,
+    oci::Reference,
+    resolve::Wanted,
+};
 
 use crate::{
     charts::{Desk, images, reasons},
-    support::repository::pod,
+    support::repository::{Repository, pod, simple},
 };
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: op}\nspec:\n  template:\n    spec:\n      containers:\n      - name: a\n        image: shop/op:1\n        args: [\"--reloader=quay.io/acme/reloader:v2\"]\n        env:\n        - {name: HELPER_IMAGE, value: \"ghcr.io/acme/helper:3\"}\n";
@@ -175,6 +182,65 @@ fn charts_of_a_kustomization_are_rendered() {
         1,
         &["there is no folder k/charts/gone"],
     );
+}
+
+#[test]
+fn charts_of_a_kustomization_are_fetched_by_exact_version() {
+    let repository = Repository::start();
+    repository.publish("web", "1.2.0", &simple("web", "1.2.0", ""));
+    let desk = Desk::new();
+    desk.write(
+        "kustomization.yaml",
+        format!("helmCharts: [{{name: web, repo: '{}', version: 1.2.0, releaseName: r}}]\n", repository.url()),
+    );
+    let wanted = desk.gather("manifests: [{kustomize: .}]\n").unwrap();
+    assert_eq!(images(&wanted), ["docker.io/library/web:1.2.0"]);
+    assert!(wanted.charts.is_empty(), "it is rendered, not carried");
+    // What kustomize fetched before is used from where kustomize keeps it.
+    desk.write("charts/web-1.2.0/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.2.0\n")
+        .write("charts/web-1.2.0/web/templates/pod.yaml", pod("web:kept"));
+    assert_eq!(images(&desk.gather("manifests: [{kustomize: .}]\n").unwrap()), ["docker.io/library/web:kept"]);
+}
+
+/// Kustomizations of well-known projects, against what kubectl makes of them. `BUNDLE_CORPUS` names the folder.
+#[test]
+fn well_known_kustomizations_name_the_images_that_kubectl_shows() {
+    let Some(corpus) = std::env::var_os("BUNDLE_CORPUS").map(PathBuf::from) else {
+        eprintln!("SKIPPED: BUNDLE_CORPUS does not name the folder with the corpus");
+        return;
+    };
+    let json = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(corpus.join(path)).unwrap()).unwrap()
+    };
+    let desk = Desk::new();
+    let packed = std::fs::File::open(corpus.join("kustomize/src.tar.gz")).unwrap();
+    tar::Archive::new(flate2::read::GzDecoder::new(packed)).unpack(desk.path().join("kustomize")).unwrap();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for case in json("kustomize/cases.json").as_array().unwrap() {
+        let (Some(folder), Some(facts)) = (case["dir"].as_str(), case["images"].as_str()) else { continue };
+        // Texts that are no images stand there on purpose, and are mistakes here.
+        if !corpus.join(facts).exists() || folder.ends_with("/find-images/valid-image-uri") {
+            continue;
+        }
+        count += 1;
+        let facts = json(facts);
+        let name = |text: &str| Some(text.parse::<Reference>().ok()?.with_default_tag().to_string());
+        let expected: BTreeSet<String> =
+            facts["images"].as_array().unwrap().iter().filter_map(|image| name(image.as_str()?)).collect();
+        match desk.gather(&format!("manifests: [{{kustomize: {folder}}}]\ndiscovery: {{guesses: ignore}}\n")) {
+            Err(failed) => wrong.push(format!("{folder}: {}", failed.told.join("; "))),
+            Ok(wanted) => {
+                let is_schema = |finding: &Finding| finding.confidence == Confidence::Schema;
+                let found = wanted.images.iter().filter(|(_, image)| image.because.iter().any(is_schema));
+                let found: BTreeSet<String> = found.map(|(name, _)| name.to_string()).collect();
+                if found != expected {
+                    wrong.push(format!("{folder}: {found:?}, and kubectl shows {expected:?}"));
+                }
+            }
+        }
+    }
+    println!("{count} kustomizations");
+    assert!(count > 300 && wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

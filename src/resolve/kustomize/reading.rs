@@ -63,16 +63,24 @@ impl Classify for Error {
 /// A file is too large or leads out of `top` by a link; together they are too much. What is not there is not missed: the
 /// build tells where it was asked for.
 pub(super) fn read(top: &Path, folder: Option<&RelPath>) -> Result<Tree, Error> {
-    let mut reader = Reader { top, tree: Tree::new(), left: MAX_BYTES, seen: BTreeSet::new(), queue: VecDeque::new() };
-    reader.queue.push_back(folder.cloned());
-    while let Some(folder) = reader.queue.pop_front() {
-        if !reader.seen.insert(folder.clone()) {
+    let mut reader = Reader {
+        top,
+        tree: Tree::new(),
+        left: MAX_BYTES,
+        seen: BTreeSet::new(),
+        followed: BTreeSet::new(),
+        queue: VecDeque::new(),
+    };
+    reader.queue.push_back((folder.cloned(), false));
+    while let Some((folder, plugins)) = reader.queue.pop_front() {
+        if !reader.seen.insert((folder.clone(), plugins)) {
             continue;
         }
         for name in NAMES {
             let Ok(path) = RelPath::join(folder.as_ref(), name) else { continue };
-            if let Some(text) = reader.take(&path)? {
-                reader.texts(folder.as_ref(), &text, true, 0)?;
+            if reader.take(&path)? {
+                let text = reader.content(&path);
+                reader.texts(folder.as_ref(), &text, Some(plugins), 0)?;
             }
         }
     }
@@ -83,32 +91,51 @@ struct Reader<'a> {
     top: &'a Path,
     tree: Tree,
     left: u64,
-    seen: BTreeSet<Option<RelPath>>,
-    queue: VecDeque<Option<RelPath>>,
+    /// Folders, and whether what they build configures plugins.
+    seen: BTreeSet<(Option<RelPath>, bool)>,
+    /// Configurations, and the folder that their paths are relative to.
+    followed: BTreeSet<(Option<RelPath>, RelPath)>,
+    queue: VecDeque<(Option<RelPath>, bool)>,
 }
 
 impl Reader<'_> {
-    /// Reads a file once and returns its text, when it is there and is text.
-    fn take(&mut self, path: &RelPath) -> Result<Option<String>, Error> {
-        if self.tree.get(path.as_str()).is_some() || !files::is_file(&self.top.join(path.as_str())) {
-            return Ok(None);
+    /// Reads a file once; tells whether it is there.
+    fn take(&mut self, path: &RelPath) -> Result<bool, Error> {
+        if self.tree.get(path.as_str()).is_some() {
+            return Ok(true);
+        }
+        if !files::is_file(&self.top.join(path.as_str())) {
+            return Ok(false);
         }
         let bytes = files::read_below(self.top, path, MAX_FILE)?;
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or(Error::TooMuch)?;
         if self.tree.len() >= MAX_FILES {
             return Err(Error::TooMuch);
         }
-        let text = std::str::from_utf8(&bytes).ok().map(str::to_owned);
         self.tree.insert(path.clone(), bytes);
-        Ok(text)
+        Ok(true)
+    }
+
+    /// Returns the text of a file that was read; what is no text names no path.
+    fn content(&self, path: &RelPath) -> String {
+        let bytes = self.tree.get(path.as_str());
+        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default().to_owned()
     }
 
     /// Follows the paths in a text of YAML; one that is none tells so when it is built.
-    fn texts(&mut self, folder: Option<&RelPath>, text: &str, whole: bool, depth: usize) -> Result<(), Error> {
+    /// `kustomization` is none for a configuration, and says whether everything in a kustomization configures plugins.
+    fn texts(
+        &mut self,
+        folder: Option<&RelPath>,
+        text: &str,
+        kustomization: Option<bool>,
+        depth: usize,
+    ) -> Result<(), Error> {
         let Ok(documents) = yaml::documents(text, &yaml::Options::lenient()) else { return Ok(()) };
         for document in &documents {
             for (key, value) in document.as_map().unwrap_or_default() {
-                let plugins = whole && key.key().is_some_and(|key| PLUGINS.contains(&key.as_ref()));
+                let named = || key.key().is_some_and(|key| PLUGINS.contains(&key.as_ref()));
+                let plugins = kustomization.is_some_and(|all| all || named());
                 self.node(folder, value, plugins, depth)?;
             }
             // A list of configurations in one text.
@@ -134,7 +161,7 @@ impl Reader<'_> {
 
     fn text(&mut self, folder: Option<&RelPath>, text: &str, plugins: bool, depth: usize) -> Result<(), Error> {
         if text.contains('\n') {
-            return if plugins && depth < MAX_NESTED { self.texts(folder, text, false, depth + 1) } else { Ok(()) };
+            return if plugins && depth < MAX_NESTED { self.texts(folder, text, None, depth + 1) } else { Ok(()) };
         }
         if text.len() > MAX_PATH {
             return Ok(());
@@ -156,13 +183,15 @@ impl Reader<'_> {
         let place = path.as_ref().map_or_else(|| self.top.to_owned(), |path| self.top.join(path.as_str()));
         if files::is_folder(&place) {
             // A folder without a kustomization is asked for its names only.
-            self.queue.push_back(path);
+            self.queue.push_back((path, plugins));
         } else if let Some(path) = path
-            && let Some(text) = self.take(&path)?
+            && self.take(&path)?
             && plugins
             && depth < MAX_NESTED
+            && self.followed.insert((folder.cloned(), path.clone()))
         {
-            self.texts(folder, &text, false, depth + 1)?;
+            let text = self.content(&path);
+            self.texts(folder, &text, None, depth + 1)?;
         }
         Ok(())
     }
@@ -223,6 +252,24 @@ mod tests {
                 "over/p/p.yaml",
             ]
         );
+    }
+
+    #[test]
+    fn configurations_in_folders_are_followed_and_circles_end() {
+        let place = tempfile::tempdir().unwrap();
+        write(
+            place.path(),
+            &[
+                ("kustomization.yaml", "generators: [gen]\ntransformers: [loop.yaml]\n"),
+                ("gen/kustomization.yaml", "resources: [g.yaml, ..]\n"),
+                ("gen/g.yaml", "files: [a.txt]\n"),
+                ("gen/a.txt", ""),
+                ("loop.yaml", "- x: [loop.yaml, loop.yaml, loop.yaml, .]\n"),
+            ],
+        );
+        let tree = read(place.path(), None).unwrap();
+        let read: Vec<&str> = tree.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(read, ["gen/a.txt", "gen/g.yaml", "gen/kustomization.yaml", "kustomization.yaml", "loop.yaml"]);
     }
 
     #[cfg(unix)]
