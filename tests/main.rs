@@ -14,6 +14,7 @@ mod demo;
 mod discover;
 mod docs;
 mod faults;
+mod findings;
 mod helm;
 mod journey;
 mod kustomize;

@@ -124,7 +124,8 @@ fn images(lock: &Lock) -> String {
     ui::table(
         &["image", "digest", "class", "reasons", "first reason"],
         lock.images.iter().map(|image| {
-            let first = image.because.first();
+            // The best class decides; the first reason of that class stands for all.
+            let first = image.because.iter().min_by_key(|reason| reason.confidence);
             vec![
                 image.image.to_string(),
                 image.digest.short(),

@@ -31,8 +31,8 @@ const LONGEST_VALUE: usize = 1024;
 pub struct Context {
     rules: Vec<UserRule>,
     schemas: Vec<Schema>,
-    /// namespace (empty when unsaid) → name → key → value.
-    config: BTreeMap<(String, String, String), String>,
+    /// namespace (empty when unsaid), name, key → values: inputs may define the same one differently, as may renderings.
+    config: BTreeMap<(String, String, String), BTreeSet<String>>,
     kinds: BTreeSet<(String, String)>,
     /// Images of pod specs: which operators run, and in which version.
     operators: BTreeSet<Reference>,
@@ -88,7 +88,8 @@ impl Context {
         for (key, value) in object.node.get("data").and_then(Node::as_map).unwrap_or_default() {
             if let (Some(key), Some(value)) = (key.key(), value.as_str().filter(|value| value.len() <= LONGEST_VALUE)) {
                 let namespace = object.namespace.clone().unwrap_or_default();
-                self.config.insert((namespace, object.name.clone(), key.into_owned()), value.to_owned());
+                let place = (namespace, object.name.clone(), key.into_owned());
+                self.config.entry(place).or_default().insert(value.to_owned());
             }
         }
     }
@@ -121,16 +122,16 @@ impl Context {
         self.kinds.contains(&(group.to_owned(), kind.to_owned()))
     }
 
-    /// Returns a value of a ConfigMap. A manifest that names no namespace is applied to whichever the user chooses, so an
+    /// Returns the values of a ConfigMap's key. A manifest that names no namespace is applied to whichever the user chooses, so an
     /// unsaid namespace fits every other.
-    pub(super) fn config_value(&self, namespace: Option<&str>, name: &str, key: &str) -> Option<&str> {
+    pub(super) fn config_values(&self, namespace: Option<&str>, name: &str, key: &str) -> Vec<&str> {
         let get = |namespace: &str| self.config.get(&(namespace.to_owned(), name.to_owned(), key.to_owned()));
         let exact = get(namespace.unwrap_or_default());
         let found = exact.or_else(|| match namespace {
             Some(_) => get(""),
             None => self.config.iter().find(|((_, map, known), _)| map == name && known == key).map(|(_, value)| value),
         });
-        found.map(String::as_str)
+        found.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// Returns what a variable of a workload names.

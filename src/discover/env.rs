@@ -96,12 +96,13 @@ fn from_config_map(site: &mut Site<'_>, name: &str, source: &Node, path: &Path) 
     let text = |key: &str| source.get(key).and_then(Node::as_str);
     let (Some(map), Some(key)) = (text("name"), text("key")) else { return };
     let context = site.context;
-    let Some(value) = context.config_value(site.object.namespace.as_deref(), map, key) else { return };
-    let value = value.trim();
-    if guess::is_strict(value)
-        || (guess::names_image(name) && guess::is_image(value))
-        || (ends_in_image(name) && guess::is_image_or_name(value))
-    {
-        site.guess(value, RULE, source, path);
+    for value in context.config_values(site.object.namespace.as_deref(), map, key) {
+        let value = value.trim();
+        if guess::is_strict(value)
+            || (guess::names_image(name) && guess::is_image(value))
+            || (ends_in_image(name) && guess::is_image_or_name(value))
+        {
+            site.guess(value, RULE, source, path);
+        }
     }
 }

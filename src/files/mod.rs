@@ -46,7 +46,9 @@ pub use folder::{Entry, Folder, FolderError, Lock};
 pub use machine::Load;
 pub use pack::{gzip, pack};
 pub use positional::{Positional, blocking, free_space, stream_range};
-pub use read::{Limits, file_names, is_folder, is_gzip, list, read_limited, read_tree, walk_files};
+pub use read::{
+    Limits, file_names, is_file, is_folder, is_gzip, list, read_below, read_limited, read_tree, walk_files,
+};
 pub use scratch::{Scratch, make_empty_folder};
 pub use tarball::{Unpacked, read_tarball};
 pub use tarindex::{Place, TarIndex};

@@ -55,6 +55,19 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Bytes, Error> {
     Ok(bytes.into())
 }
 
+/// Reads the regular file at a path below `root`, of at most `limit` bytes; a link must not lead out of the root.
+///
+/// # Errors
+/// [`Error::LinkOut`], and those of [`read_limited`].
+pub fn read_below(root: &Path, path: &RelPath, limit: u64) -> Result<Bytes, Error> {
+    let place = root.join(path.as_str());
+    let real = |path: &Path| fs::canonicalize(path).map_err(|cause| Error::io(path, Action::Open, cause));
+    if !real(&place)?.starts_with(real(root)?) {
+        return Err(Error::LinkOut { path: place });
+    }
+    read_limited(&place, limit)
+}
+
 /// Reads every file below `root` that `wanted` accepts (folders are asked too, with `true`). Links to files and folders
 /// below the root are followed; any other link is an error.
 ///
@@ -174,6 +187,11 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
     let mut found = names(folder)?;
     found.retain(|name| fs::symlink_metadata(folder.join(name)).is_ok_and(|metadata| metadata.is_file()));
     Ok(found)
+}
+
+/// Tells whether the path names a regular file, directly or by a link.
+pub fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// Tells whether the path names a folder, directly or by a link.

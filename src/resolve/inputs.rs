@@ -1,13 +1,17 @@
 //! Reading manifests and files of a spec.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::Job;
+use super::{
+    Job,
+    batch::{Batch, Origin, shown},
+    charts::Acquirer,
+    kustomize,
+};
 use crate::{
-    discover::{self, Findings, Step},
     error::{Classify, Diagnostic, Kind},
     files::{self, Limits},
     kube::{self, object::is_manifest_file},
@@ -30,17 +34,25 @@ const MAX_FETCHED: usize = 1 << 30;
 /// How much of a local file is hashed at once.
 const READ: u64 = 1 << 20;
 
-/// Reads every entry of `manifests` and finds the images in it, in the order of the spec.
-pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findings, Failures>)> {
+/// What an entry of `manifests` gave.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) batches: Vec<Batch>,
+    pub(super) warnings: Vec<Diagnostic>,
+    /// Texts that cannot be read; the others are searched all the same, so that their mistakes are told in the same run.
+    pub(super) failures: Failures,
+}
+
+/// Reads every entry of `manifests`, in the order of the spec.
+pub(super) async fn manifests<'a>(job: &Job<'a>, acquirer: &Arc<Acquirer>) -> Vec<(&'a Entry, Result<Read, Failures>)> {
     stream::iter(&job.spec.manifests)
         .map(async |manifest| {
             let found = match &manifest.source {
                 ManifestSource::Path(path) => local(job.folder, path, &manifest.entry),
-                ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
-                    .await
-                    .and_then(|bytes| documents(&[Text::of(url, url, bytes)])),
-                // Refused before, by its label.
-                ManifestSource::Kustomize(_) => Ok(Findings::default()),
+                ManifestSource::Url { url, sha256 } => {
+                    fetch(job, url, *sha256, &manifest.entry).await.map(|bytes| documents(&[Text::of(url, url, bytes)]))
+                }
+                ManifestSource::Kustomize(path) => build(job, acquirer, path, &manifest.entry).await,
             };
             (&manifest.entry, found)
         })
@@ -49,14 +61,23 @@ pub(super) async fn manifests<'a>(job: &Job<'a>) -> Vec<(&'a Entry, Result<Findi
         .await
 }
 
-fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Findings, Failures> {
+async fn build(job: &Job<'_>, acquirer: &Arc<Acquirer>, path: &str, entry: &Entry) -> Result<Read, Failures> {
+    let (folder, path, entry) = (job.folder.to_owned(), path.to_owned(), entry.clone());
+    let (cluster, acquirer) = (job.spec.kubernetes.clone(), acquirer.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let built =
+        files::blocking(move || kustomize::build(&folder, &path, &entry, &cluster, &acquirer, &runtime)).await?;
+    Ok(Read { batches: vec![built.batch], warnings: built.warnings, failures: Failures::new() })
+}
+
+fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
     let failed = |error: files::Error| {
         vec![(error.kind(), Diagnostic::error("manifest", format!("{}: {error}", entry.label)).at(entry.at.clone()))]
     };
     let place = folder.join(path);
     if !files::is_folder(&place) {
         let bytes = files::read_limited(&place, MAX_MANIFEST).map_err(failed)?;
-        return documents(&[Text::of(&shown(folder, path), path, bytes)]);
+        return Ok(documents(&[Text::of(&shown(folder, path), path, bytes)]));
     }
     let limits = Limits { file_bytes: MAX_MANIFEST, ..Limits::default() };
     let tree = files::read_tree(&place, &limits, &|path, is_folder| is_folder || is_manifest_file(path.name()))
@@ -73,14 +94,7 @@ fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Findings, Failures>
         let text = format!("{}: no .yaml, .yml or .json file in {}", entry.label, place.display());
         return Err(vec![(Kind::Usage, Diagnostic::error("no-manifests", text).at(entry.at.clone()))]);
     }
-    documents(&texts)
-}
-
-/// Writes a path as the user can open it: with the folder of the spec in front, unless that is the current one.
-fn shown(folder: &Path, path: &str) -> String {
-    let joined = folder.join(path);
-    let text = joined.to_string_lossy();
-    text.strip_prefix("./").unwrap_or(&text).to_owned()
+    Ok(documents(&texts))
 }
 
 /// One text of manifests.
@@ -99,34 +113,19 @@ impl Text {
     }
 }
 
-fn documents(texts: &[Text]) -> Result<Findings, Failures> {
-    let mut all = Findings::default();
-    let mut failures = Failures::new();
+fn documents(texts: &[Text]) -> Read {
+    let mut all = Read::default();
     for Text { shown: name, path, bytes } in texts {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            failures.push((Kind::Usage, Diagnostic::error("not-text", format!("{name} is not UTF-8 text"))));
+            all.failures.push((Kind::Usage, Diagnostic::error("not-text", format!("{name} is not UTF-8 text"))));
             continue;
         };
         match kube::object::objects(name, text) {
-            Ok(objects) => {
-                let mut found = discover::find(&objects);
-                for step in found.findings.iter_mut().flat_map(|finding| &mut finding.provenance) {
-                    if let Step::File { file, .. } = step {
-                        file.clone_from(path);
-                    }
-                }
-                all.findings.extend(found.findings);
-                all.diagnostics.extend(found.diagnostics);
-            }
-            Err(mistakes) => failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
+            Ok(objects) => all.batches.push(Batch { objects, origin: Origin::File(path.clone()) }),
+            Err(mistakes) => all.failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
         }
     }
-    if failures.is_empty() {
-        return Ok(all);
-    }
-    // Mistakes of the documents that do parse are shown in the same run.
-    failures.extend(all.diagnostics.into_iter().map(|diagnostic| (Kind::Usage, diagnostic)));
-    Err(failures)
+    all
 }
 
 async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {

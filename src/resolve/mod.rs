@@ -1,16 +1,19 @@
 //! Spec → Lock: reads every input, finds every image, pins each to a digest.
 //!
 //! ```text
-//!  manifests ─ objects ─ findings ─┐
-//!  images of the spec ─────────────┼─ one entry per name, all its reasons ─ pin ─→ Lock
-//!  charts ─ charts/ ─ findings ────┤
-//!  files ──────────────────────────┘
+//!  manifests, kustomizations ─┐
+//!  charts ─ renderings ───────┴─ objects ─ search ─┐
+//!  images of the spec ─────────────────────────────┼─ one entry per name, all its reasons ─ pin ─→ Lock
+//!  files ──────────────────────────────────────────┘
 //! ```
 //!
 //! | file | owns |
 //! |---|---|
 //! | `inputs.rs` | reading manifests and files |
+//! | `kustomize/` | building kustomizations |
 //! | `charts/` | fetching, completing and rendering charts |
+//! | `batch.rs` | objects between reading and searching |
+//! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
 //!
 //! # Invariants
@@ -21,22 +24,28 @@
 //! # Failure
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
+mod batch;
 pub mod charts;
 mod inputs;
+mod kustomize;
 mod pin;
+mod search;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     discover::{Confidence, Finding, Step},
-    error::{Classify, Diagnostic, Kind, Severity, Side},
+    error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
-    helm,
+    files, helm,
     lock::{Difference, Lock, LockedChart, LockedFile, LockedImage},
     oci::{Digest, Reference},
     registry::Registries,
-    spec::{ManifestSource, Spec},
+    spec::Spec,
 };
+
+use charts::Acquirer;
+use search::Input;
 
 /// Says why a spec did not resolve.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +66,7 @@ impl Error {
             Kind::Corrupt => 3,
             Kind::NotFound => 2,
             Kind::Unavailable => 1,
+            // Guesses are decided about in a file; nothing else can be wrong with them.
             _ => 0,
         };
         let kind = failures.iter().map(|(kind, _)| *kind).max_by_key(rank).unwrap_or(Kind::Internal);
@@ -66,7 +76,7 @@ impl Error {
         } else {
             format!("the spec does not resolve: {number} mistakes in {what}")
         };
-        let side = (kind != Kind::Usage).then_some(Side::Source);
+        let side = (!matches!(kind, Kind::Usage | Kind::Incomplete)).then_some(Side::Source);
         Error { summary, kind, side, diagnostics: failures.into_iter().map(|(_, diagnostic)| diagnostic).collect() }
     }
 }
@@ -212,35 +222,52 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let mut failures: Vec<(Kind, Diagnostic)> =
         unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
     let mut wanted = Wanted::default();
-    let (read, fetched) = tokio::join!(inputs::manifests(job), charts::charts(job));
+    // What several entries need is fetched once.
+    let acquirer = Arc::new(Acquirer::new(job.registries));
+    let (read, fetched) = tokio::join!(inputs::manifests(job, &acquirer), charts::charts(job, &acquirer));
+    let mut all = Vec::with_capacity(read.len() + fetched.len());
     for (entry, result) in read {
         match result {
-            Ok(found) => {
-                for finding in found.findings {
-                    add(
-                        job.spec,
-                        &mut wanted,
-                        &mut failures,
-                        &entry.at,
-                        finding.within(Step::entry(entry.label.clone())),
-                        None,
-                    );
-                }
-                for diagnostic in found.diagnostics {
-                    match diagnostic.severity {
-                        Severity::Error => failures.push((Kind::Usage, diagnostic)),
-                        _ => wanted.warnings.push(diagnostic),
-                    }
-                }
+            Ok(read) => {
+                wanted.warnings.extend(read.warnings);
+                failures.extend(read.failures);
+                all.push(Input {
+                    label: entry.label.clone(),
+                    at: entry.at.clone(),
+                    subject: None,
+                    batches: read.batches,
+                    listed: Vec::new(),
+                });
             }
             Err(mistakes) => failures.extend(mistakes),
         }
     }
     for (chart, result) in fetched {
         match result {
-            Ok(outcome) => carry(job.spec, &mut wanted, &mut failures, chart, outcome),
+            Ok(outcome) => {
+                all.push(Input {
+                    label: chart.entry.label.clone(),
+                    at: chart.entry.at.clone(),
+                    subject: Some(outcome.subject),
+                    batches: outcome.batches,
+                    listed: outcome.listed,
+                });
+                wanted.warnings.extend(outcome.warnings);
+                failures.extend(outcome.failures);
+                carry(&mut wanted, &mut failures, chart, outcome.locked, outcome.package);
+            }
             Err(mistakes) => failures.extend(mistakes),
         }
+    }
+    let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
+    let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
+    let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
+    wanted.warnings.extend(outcome.warnings);
+    failures.extend(outcome.failures);
+    for finding in outcome.taken {
+        let Some(Step::Entry { entry }) = finding.provenance.first() else { continue };
+        let Some(at) = places.get(entry) else { continue };
+        add(job.spec, &mut wanted, &mut failures, at, finding, None);
     }
     sort_charts(&mut wanted);
     for image in &job.spec.images {
@@ -255,23 +282,23 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
         Ok(files) => wanted.files = files,
         Err(mistakes) => failures.extend(mistakes),
     }
-    if failures.is_empty() { Ok(wanted) } else { Err(Error::of("its inputs", failures)) }
+    if failures.is_empty() {
+        return Ok(wanted);
+    }
+    let undecided = failures.iter().all(|(kind, _)| *kind == Kind::Incomplete);
+    let what = if undecided { "guesses that nobody decided about" } else { "its inputs" };
+    Err(Error::of(what, failures))
 }
 
-/// Takes what a chart gave; a chart that two entries carry is carried once.
+/// Takes a chart; one that two entries carry is carried once.
 fn carry(
-    spec: &Spec,
     wanted: &mut Wanted,
     failures: &mut Vec<(Kind, Diagnostic)>,
     chart: &crate::spec::Chart,
-    outcome: charts::Outcome,
+    locked: LockedChart,
+    package: helm::Package,
 ) {
     let at = &chart.entry.at;
-    for finding in outcome.findings {
-        add(spec, wanted, failures, at, finding.within(Step::entry(chart.entry.label.clone())), None);
-    }
-    wanted.warnings.extend(outcome.warnings);
-    let (locked, package) = (outcome.locked, outcome.package);
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {
         Some(other) if other.digest == locked.digest => other.because.extend(locked.because),
@@ -338,17 +365,9 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
         Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
             .at(entry.at.clone())
     };
-    let kustomize =
-        spec.manifests.iter().filter(|manifest| matches!(manifest.source, ManifestSource::Kustomize(_))).map(
-            |manifest| {
-                refuse(&manifest.entry, "kustomizations")
-                    .hint("build it with `kubectl kustomize` and list the result under `manifests`")
-            },
-        );
     let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
-    let rules = spec.discovery.rules.iter().map(|rule| refuse(&rule.entry, "rules for custom resources"));
     let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    kustomize.chain(verify).chain(rules).chain(issuer).collect()
+    verify.chain(issuer).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.

@@ -151,8 +151,34 @@ fn an_image_without_a_wanted_platform_says_what_it_offers() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     let shop = Shop::new();
-    shop.spec("charts: [{name: redis, path: charts/redis}]\nmanifests: [{kustomize: overlay}]\n");
-    shop.machine.ends(2, CREATE).says(&["bundle.yaml:6:10", "charts/redis", "bundle.yaml:7:13", "kubectl kustomize"]);
+    shop.spec("charts: [{name: redis, path: charts/redis}]\nverify: [{images: \"docker.io/*\", key: acme.pub}]\n");
+    shop.machine.ends(2, CREATE).says(&[
+        "bundle.yaml:6:10",
+        "charts/redis",
+        "bundle.yaml:7:10",
+        "upstream signature policies",
+    ]);
+}
+
+#[test]
+fn a_guess_stops_until_somebody_decides() {
+    let shop = Shop::new();
+    let guessing = deployment("shop/app:1").replace(
+        "image: \"shop/app:1\"",
+        "image: \"shop/app:1\", args: [\"--runner=docker.io/shop/app:1\", \"--box=docker.io/library/busybox:1.37\"]",
+    );
+    shop.machine.write("deploy/app.yaml", guessing);
+    shop.spec("manifests: [{path: deploy/}]\n");
+    let ended = shop.machine.ends(7, &["resolve"]);
+    ended.says(&["docker.io/library/busybox:1.37", "deploy/app.yaml:8", "discovery.accept", "discovery.ignore"]);
+    shop.spec("manifests: [{path: deploy/}]\ndiscovery: {accept: [{image: \"*/busybox:*\"}]}\n");
+    shop.machine.ok(&["resolve"]);
+    let why = shop.machine.ok(&["why", "busybox"]).out;
+    let way = "guess     manifests[0] \u{2192} deploy/app.yaml:8 \u{2192} Deployment app \u{2192} spec.template.spec.containers[0].args[1]";
+    assert!(why.contains(way), "{why}");
+    // An image that is wanted anyway is named with all its reasons.
+    let why = shop.machine.ok(&["why", "shop/app"]).out;
+    assert!(why.contains("schema    manifests[0]") && why.contains("guess     manifests[0]"), "{why}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Charts: fetched, completed, rendered, and searched for images.
+//! Charts: fetched, completed and rendered.
 //!
 //! ```text
-//!  entry ─ acquire.rs ─ web | registry | git | folder ─→ files ─ vendor.rs ─→ Acquired ─ render.rs ─→ findings
+//!  entry ─ acquire.rs ─ web | registry | git | folder ─→ files ─ vendor.rs ─→ Acquired ─ render.rs ─→ objects
 //!                 ↑ range, pins of the lock                ↑ dependencies        ↑ values.rs, variants
 //! ```
 //!
@@ -13,7 +13,8 @@
 //! | `once.rs` | everything is fetched once |
 //! | `vendor.rs` | [`Acquired`]: dependencies put inside |
 //! | `values.rs` | values of an entry, and where a key of them stands |
-//! | `render.rs` | renderings, and what they name |
+//! | `render.rs` | renderings, and their objects |
+//! | `lists.rs` | lists of images that authors publish |
 //!
 //! # Invariants
 //! - What does not load or render stops everything; every such chart is named in one run.
@@ -24,6 +25,7 @@ mod acquire;
 mod error;
 mod folder;
 mod git;
+mod lists;
 mod once;
 mod registry;
 mod render;
@@ -36,9 +38,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use super::Job;
+use super::{Job, batch::Batch, search::Listed};
 use crate::{
-    discover::{Finding, Step},
+    discover::Step,
     error::{Classify as _, Diagnostic, Kind},
     files,
     helm::Package,
@@ -50,23 +52,30 @@ use crate::{
 pub use acquire::{Acquirer, Ask};
 pub use error::Error;
 pub use folder::{unpack, unpack_inner};
+pub(super) use render::NOW;
 pub use vendor::Acquired;
 
 /// What an entry of `charts` gave.
 pub(super) struct Outcome {
     pub(super) locked: LockedChart,
     pub(super) package: Package,
-    /// With the entry and the chart in front.
-    pub(super) findings: Vec<Finding>,
+    /// What mistakes of its objects begin with.
+    pub(super) subject: String,
+    pub(super) batches: Vec<Batch>,
+    pub(super) listed: Vec<Listed>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Renderings that fail; the others are searched all the same, so that their mistakes are told in the same run.
+    pub(super) failures: Failures,
 }
 
 /// Mistakes with their kinds.
 type Failures = Vec<(Kind, Diagnostic)>;
 
 /// Acquires and renders every chart of the spec, in its order.
-pub(super) async fn charts<'a>(job: &Job<'a>) -> Vec<(&'a spec::Chart, Result<Outcome, Failures>)> {
-    let acquirer = &Acquirer::new(job.registries);
+pub(super) async fn charts<'a>(
+    job: &Job<'a>,
+    acquirer: &Acquirer,
+) -> Vec<(&'a spec::Chart, Result<Outcome, Failures>)> {
     stream::iter(&job.spec.charts)
         .map(async |chart| (chart, one(job, acquirer, chart).await))
         .buffered(job.jobs.max(1))
@@ -98,6 +107,9 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
     let (rendering, spec_entry) = (chart.clone(), entry.clone());
     let rendered = files::blocking(move || render::render(&rendering, &spec_entry, &values, &cluster)).await?;
     warnings.extend(rendered.warnings);
+    let mut listed = Vec::new();
+    lists::read(&chart, &mut listed, &mut warnings, entry);
+    let subject = render::subject(&chart, entry);
     let locked = LockedChart {
         chart: chart.metadata.name.clone(),
         version: chart.metadata.version.clone(),
@@ -108,7 +120,7 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
         vendored,
         because: vec![vec![Step::entry(entry.entry.label.clone())]],
     };
-    Ok(Outcome { locked, package, findings: rendered.findings, warnings })
+    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, warnings, failures: rendered.failures })
 }
 
 fn diagnostic(entry: &spec::Chart, error: &Error) -> Diagnostic {

@@ -1,15 +1,22 @@
-//! Renderings of a chart, and which images they name.
+//! Renderings of a chart, and the objects in them.
 //!
 //! # Invariants
 //! - Hooks count, tests of helm do not: nothing runs those in the enclave unless somebody brings their images on purpose.
-//! - Every finding tells the way through charts, template and line to the object and the field.
+//! - Every object tells the way through charts and template, and a rendering that says nothing new adds none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Failures, values::Values};
+use super::{
+    super::{
+        batch::{Batch, Origin},
+        search::of_chart,
+    },
+    Failures,
+    values::Values,
+};
 use crate::{
-    discover::{self, Finding, Findings, Step},
-    error::{Classify as _, Diagnostic, Kind, Location, Severity},
+    discover::Step,
+    error::{Classify as _, Diagnostic, Kind, Location},
     helm::{
         self, Ambient, Capabilities, Chart, KeySource, Limits, Options, Release, Rendered, Time,
         render::{Manifest, Warning},
@@ -20,19 +27,26 @@ use crate::{
 
 /// The time that charts see, in seconds since 1970: the beginning of 2025. Any other would do; what matters is that it does
 /// not pass.
-const NOW: i64 = 1_735_689_600;
+pub(in crate::resolve) const NOW: i64 = 1_735_689_600;
 
 /// What the renderings of a chart gave.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) findings: Vec<Finding>,
+    pub(super) batches: Vec<Batch>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Every rendering that fails, and every object that cannot be read.
+    pub(super) failures: Failures,
 }
 
-/// Renders a chart with every set of values and finds the images; blocks for as long as that takes.
+/// Says which chart a mistake belongs to.
+pub(super) fn subject(chart: &Chart, entry: &spec::Chart) -> String {
+    format!("{}: {} {}", entry.entry.label, chart.metadata.name, chart.metadata.version)
+}
+
+/// Renders a chart with every set of values and reads the objects; blocks for as long as that takes.
 ///
 /// # Errors
-/// Every rendering that fails, and every object in them that cannot be read.
+/// Nothing can be rendered.
 pub(super) fn render(
     chart: &Chart,
     entry: &spec::Chart,
@@ -51,8 +65,7 @@ pub(super) fn render(
     let release = Release::new(entry.name.as_str(), entry.namespace.as_deref().unwrap_or("default"));
     let ambient = Ambient { now: Time::unix(NOW), random: [0; 32], keys: KeySource::Sample };
     let renderings = values.renderings().map_err(wrong)?;
-    let mut collector =
-        Collector { chart, entry, found: Found::default(), failures: Failures::new(), said: BTreeSet::new() };
+    let mut collector = Collector { chart, entry, found: Found::default(), said: BTreeSet::new() };
     let mut unused: BTreeMap<(Option<Location>, String), (usize, usize)> = BTreeMap::new();
     for given in &renderings {
         let variant = given.variant.map(|entry| entry.label.rsplit('.').next().unwrap_or_default().to_owned());
@@ -82,9 +95,9 @@ pub(super) fn render(
             Err(error) => collector.failed(&error, variant.as_deref(), given.variant),
         }
     }
-    let Collector { mut found, failures, .. } = collector;
-    if !failures.is_empty() {
-        return Err(failures);
+    let Collector { mut found, .. } = collector;
+    if !found.failures.is_empty() {
+        return Ok(found);
     }
     let mut switches = BTreeSet::new();
     collect_switches(chart, "", &mut switches);
@@ -122,15 +135,13 @@ struct Collector<'a> {
     chart: &'a Chart,
     entry: &'a spec::Chart,
     found: Found,
-    failures: Failures,
     /// What was said already, by another rendering.
     said: BTreeSet<String>,
 }
 
 impl Collector<'_> {
     fn subject(&self) -> String {
-        let metadata = &self.chart.metadata;
-        format!("{}: {} {}", self.entry.entry.label, metadata.name, metadata.version)
+        subject(self.chart, self.entry)
     }
 
     fn note(&mut self, warning: &Warning) {
@@ -170,7 +181,7 @@ impl Collector<'_> {
         } else if matches!(error, helm::Error::KubeVersion { .. }) {
             diagnostic = diagnostic.hint("`kubernetes.version` in the spec says which cluster is meant");
         }
-        self.failures.push((error.kind(), diagnostic));
+        self.found.failures.push((error.kind(), diagnostic));
     }
 
     fn rendered(&mut self, rendered: &Rendered, variant: Option<&str>) {
@@ -179,16 +190,16 @@ impl Collector<'_> {
             self.manifest(manifest, variant);
         }
         for crd in &rendered.crds {
-            self.text(&crd.path, &crd.text, variant, &|line| line);
+            self.text(&crd.path, &crd.text, variant, None);
         }
     }
 
     fn manifest(&mut self, manifest: &Manifest, variant: Option<&str>) {
-        self.text(&manifest.template, &manifest.text, variant, &|line| manifest.template_line(line).unwrap_or(line));
+        self.text(&manifest.template, &manifest.text, variant, Some(manifest));
     }
 
-    /// Finds the images of one text; `line` says which line of the template made a line of it.
-    fn text(&mut self, template: &str, text: &str, variant: Option<&str>, line: &dyn Fn(u32) -> u32) {
+    /// Reads the objects of one text; `manifest` knows which line of the template made a line of it.
+    fn text(&mut self, template: &str, text: &str, variant: Option<&str>, manifest: Option<&Manifest>) {
         // Most renderings differ from each other in a few texts only.
         if variant.is_some() && self.said.contains(&whole(template, text)) {
             return;
@@ -197,49 +208,21 @@ impl Collector<'_> {
         let (charts, file) = self.way(template);
         match kube::object::objects(template, text) {
             Ok(objects) => {
-                let Findings { findings, diagnostics } = discover::find(&objects);
-                for mut finding in findings {
-                    for step in &mut finding.provenance {
-                        if let Step::File { file: name, line: at } = step {
-                            name.clone_from(&file);
-                            *at = at.map(line);
-                        }
-                    }
-                    let plain = within(&finding, &charts, None);
-                    if !self.said.insert(format!("{} {plain}", plain.written)) {
-                        continue;
-                    }
-                    self.found.findings.push(within(&finding, &charts, variant));
-                }
-                for diagnostic in diagnostics {
-                    self.told(diagnostic, line, variant);
-                }
+                let manifest = manifest.cloned().map(Box::new);
+                let origin = Origin::Template { charts, variant: variant.map(str::to_owned), file, manifest };
+                self.found.batches.push(Batch { objects, origin });
             }
             Err(mistakes) => {
+                let line = |line| manifest.and_then(|manifest| manifest.template_line(line)).unwrap_or(line);
                 for mistake in mistakes {
-                    self.told(mistake, line, variant);
+                    let at = mistake.at.clone().map(|at| Location { line: line(at.line), column: 1, file: at.file });
+                    let place = at.as_ref().map(ToString::to_string).unwrap_or_default();
+                    if self.said.insert(format!("{place} {}", mistake.message)) {
+                        let mistake = of_chart(Diagnostic { at, ..mistake }, &self.subject(), variant);
+                        self.found.failures.push((Kind::Usage, mistake));
+                    }
                 }
             }
-        }
-    }
-
-    fn told(&mut self, diagnostic: Diagnostic, line: &dyn Fn(u32) -> u32, variant: Option<&str>) {
-        let with = variant.map(|variant| format!(" with {variant}")).unwrap_or_default();
-        let at = diagnostic.at.map(|at| Location { line: line(at.line), column: 1, file: at.file });
-        let place = at.as_ref().map(ToString::to_string).unwrap_or_default();
-        if !self.said.insert(format!("{place} {}", diagnostic.message)) {
-            return;
-        }
-        let message = format!("{}{with}: {}", self.subject(), diagnostic.message);
-        // It was rendered; what is left open is a value.
-        let hint = match diagnostic.code {
-            "image-unreadable" => Some("the values of the chart say what stands there".to_owned()),
-            _ => diagnostic.hint,
-        };
-        let diagnostic = Diagnostic { message, at, hint, ..diagnostic };
-        match diagnostic.severity {
-            Severity::Error => self.failures.push((Kind::Usage, diagnostic)),
-            _ => self.found.warnings.push(diagnostic),
         }
     }
 
@@ -261,13 +244,6 @@ impl Collector<'_> {
 
 fn whole(template: &str, text: &str) -> String {
     format!("{template} {}", crate::oci::Digest::sha256(text.as_bytes()))
-}
-
-/// Returns a finding with its charts, and its variant behind them.
-fn within(finding: &Finding, charts: &[Step], variant: Option<&str>) -> Finding {
-    let variant = variant.map(|variant| Step::Variant { variant: variant.to_owned() });
-    let provenance = charts.iter().cloned().chain(variant).chain(finding.provenance.iter().cloned()).collect();
-    Finding { provenance, ..finding.clone() }
 }
 
 /// Finds a subchart by the name under which it is rendered: its alias, where it has one.

@@ -279,7 +279,7 @@ impl<'t> Reader<'t> {
             && let Some(at) = level.waiting
         {
             let keep = !level.keep_value.is_nothing();
-            level.take(keep.then(|| Node::written(Value::Null, at, "")));
+            level.take(keep.then(|| Node::written(Value::Null, at, "").styled(true, false)));
         }
     }
 

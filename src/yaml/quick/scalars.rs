@@ -56,9 +56,10 @@ impl<'t> Written<'t> {
     pub(super) fn node(&self, at: Mark) -> Option<Node> {
         let text = self.content()?;
         Some(match self.style {
-            Style::Plain => Node::written(scalar::plain(&text), at, &text),
+            Style::Plain => Node::written(scalar::plain(&text), at, &text).styled(true, false),
             // More than one line is text: no number, boolean or null has a blank inside.
-            Style::PlainLines | Style::Single | Style::Double => Node::new(Value::String(text.into_owned()), at),
+            Style::PlainLines => Node::new(Value::String(text.into_owned()), at).styled(true, false),
+            Style::Single | Style::Double => Node::new(Value::String(text.into_owned()), at),
         })
     }
 
@@ -128,7 +129,7 @@ impl Scalar<'_> {
         match self {
             Scalar::Plain(written) | Scalar::Quoted(written) => written.node(at),
             Scalar::Block { text, indent, folded, chomp } => {
-                Some(Node::new(Value::String(block(text, *indent, *folded, *chomp)), at))
+                Some(Node::new(Value::String(block(text, *indent, *folded, *chomp)), at).styled(false, *folded))
             }
         }
     }

@@ -1,0 +1,262 @@
+//! All inputs at once: learned, searched, decided about.
+//!
+//! ```text
+//!  batches of all inputs ─ Context ─ find ─ decide ─┬─ taken    → images of the lock
+//!                        lists of chart authors ────┤  refused  → mistakes, each with its remedy
+//!                                                   └─ ignored  → one warning that counts them
+//! ```
+//!
+//! # Invariants
+//! - Every input is learned before the first one is searched: a definition or a ConfigMap of one counts for all.
+//! - Lists that chart authors publish name what a chart can pull with any values. They confirm guesses and are further
+//!   reasons for images that are wanted anyway; what only they name is told, not taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{batch::Batch, batch::shown};
+use crate::{
+    discover::{self, Context, Decision, Finding, GuessPolicy, Policy, Refused, Step, UserRule},
+    error::{Diagnostic, Kind, Location, Severity},
+    oci::Reference,
+    spec::{Discovery, Guesses, Selection, Spec},
+};
+
+/// How many images one warning names.
+const NAMED: usize = 20;
+
+/// What one entry of the spec gave.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// The label of the entry.
+    pub(super) label: String,
+    /// Where the entry is written.
+    pub(super) at: Location,
+    /// What mistakes begin with, when they do not say it themselves.
+    pub(super) subject: Option<String>,
+    pub(super) batches: Vec<Batch>,
+    pub(super) listed: Vec<Listed>,
+}
+
+/// What a chart's author lists.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The chart and its version.
+    pub(super) chart: String,
+    /// Whether it is the chart of the entry, not one inside: those may be switched off.
+    pub(super) is_whole: bool,
+    /// With the charts in front.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What counts, with its entry in front, in the order of the inputs.
+    pub(super) taken: Vec<Finding>,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) failures: Vec<(Kind, Diagnostic)>,
+}
+
+/// Searches everything.
+pub(super) fn search(spec: &Spec, folder: &std::path::Path, inputs: &[Input]) -> Outcome {
+    let mut context = Context::new(rules(&spec.discovery));
+    for batch in inputs.iter().flat_map(|input| &input.batches) {
+        context.learn(&batch.objects);
+    }
+    let mut outcome = Outcome::default();
+    let mut findings = Vec::new();
+    for input in inputs {
+        find(&context, input, &mut findings, &mut outcome);
+    }
+    let mut policy = policy(spec);
+    let listed = || {
+        let named = |input: &'_ Input, listed: &'_ Listed| -> Vec<Finding> {
+            let entry = Step::entry(input.label.clone());
+            listed.findings.iter().map(|finding| finding.clone().within(entry.clone())).collect()
+        };
+        inputs.iter().flat_map(move |input| input.listed.iter().map(move |one| (input, one, named(input, one))))
+    };
+    let by_author = listed().flat_map(|(_, _, findings)| findings);
+    policy.wanted.extend(by_author.filter_map(|finding| full(&finding)));
+    let decision = discover::decide(findings, &policy);
+    let taken: BTreeSet<Reference> = decision.taken.iter().filter_map(full).collect();
+    let named = spec.images.iter().map(|image| image.reference.clone().with_default_tag());
+    let wanted: BTreeSet<Reference> = taken.into_iter().chain(named).collect();
+    let refused: BTreeSet<&Reference> = decision.refused.iter().map(|refused| &refused.image).collect();
+    let mut more = Vec::new();
+    for (input, one, findings) in listed() {
+        let mut optional = BTreeSet::new();
+        for finding in findings {
+            let Some(image) = full(&finding) else { continue };
+            if wanted.contains(&image) {
+                more.push(finding);
+            } else if one.is_whole && !refused.contains(&image) && !ignores(&spec.discovery, &image) {
+                optional.insert(finding.written);
+            }
+        }
+        if !optional.is_empty() {
+            outcome.warnings.push(not_rendered(input, one, &optional));
+        }
+    }
+    report(spec, folder, inputs, &decision, &mut outcome);
+    outcome.taken = decision.taken;
+    outcome.taken.extend(more);
+    outcome
+}
+
+fn full(finding: &Finding) -> Option<Reference> {
+    finding.written.parse::<Reference>().ok().map(Reference::with_default_tag)
+}
+
+fn ignores(discovery: &Discovery, image: &Reference) -> bool {
+    discovery.ignore.iter().any(|selection| selection.image.matches(image))
+}
+
+fn not_rendered(input: &Input, listed: &Listed, images: &BTreeSet<String>) -> Diagnostic {
+    let mut text: Vec<&str> = images.iter().take(NAMED).map(String::as_str).collect();
+    let more = format!("and {} more", images.len().saturating_sub(NAMED));
+    if images.len() > NAMED {
+        text.push(&more);
+    }
+    let text = format!(
+        "{}: {} lists images that it does not use with these values: {}",
+        input.label,
+        listed.chart,
+        text.join(", ")
+    );
+    Diagnostic::warning("declared-not-rendered", text)
+        .at(input.at.clone())
+        .hint("they are not carried; add a variant that uses them, or list them under `images`")
+}
+
+fn find(context: &Context, input: &Input, findings: &mut Vec<Finding>, outcome: &mut Outcome) {
+    // What one set of values says, no other one says again.
+    let mut said = BTreeSet::new();
+    for batch in &input.batches {
+        let found = batch.find(context);
+        for finding in found.findings {
+            let plain = Finding {
+                provenance: finding
+                    .provenance
+                    .iter()
+                    .filter(|step| !matches!(step, Step::Variant { .. }))
+                    .cloned()
+                    .collect(),
+                ..finding.clone()
+            };
+            if said.insert(format!("{} {plain}", plain.written)) {
+                findings.push(finding.within(Step::entry(input.label.clone())));
+            }
+        }
+        for diagnostic in found.diagnostics {
+            let place = diagnostic.at.as_ref().map(ToString::to_string).unwrap_or_default();
+            if !said.insert(format!("{place} {}", diagnostic.message)) {
+                continue;
+            }
+            let diagnostic = match &input.subject {
+                Some(subject) => of_chart(diagnostic, subject, batch.variant()),
+                None => diagnostic,
+            };
+            match diagnostic.severity {
+                Severity::Error => outcome.failures.push((Kind::Usage, diagnostic)),
+                _ => outcome.warnings.push(diagnostic),
+            }
+        }
+    }
+}
+
+/// Says which chart a mistake belongs to.
+pub(super) fn of_chart(diagnostic: Diagnostic, subject: &str, variant: Option<&str>) -> Diagnostic {
+    let with = variant.map(|variant| format!(" with {variant}")).unwrap_or_default();
+    let message = format!("{subject}{with}: {}", diagnostic.message);
+    // It was rendered; what is left open is a value.
+    let hint = match diagnostic.code {
+        "image-unreadable" => Some("the values of the chart say what stands there".to_owned()),
+        _ => diagnostic.hint,
+    };
+    Diagnostic { message, hint, ..diagnostic }
+}
+
+fn rules(discovery: &Discovery) -> Vec<UserRule> {
+    let rule = |rule: &crate::spec::Rule| UserRule {
+        name: rule.entry.label.clone(),
+        group: rule.group.clone(),
+        kind: rule.kind.clone(),
+        paths: rule.paths.clone(),
+    };
+    discovery.rules.iter().map(rule).collect()
+}
+
+fn policy(spec: &Spec) -> Policy {
+    let patterns = |list: &[Selection]| list.iter().map(|one| one.image.as_str().to_owned()).collect();
+    Policy {
+        guesses: match spec.discovery.guesses {
+            Guesses::Fail => GuessPolicy::Fail,
+            Guesses::Include => GuessPolicy::Include,
+            Guesses::Ignore => GuessPolicy::Ignore,
+        },
+        accept: patterns(&spec.discovery.accept),
+        ignore: patterns(&spec.discovery.ignore),
+        wanted: spec.images.iter().map(|image| image.reference.clone()).collect(),
+    }
+}
+
+/// Tells of what was refused and left out, and of patterns that fit nothing.
+fn report(spec: &Spec, folder: &std::path::Path, inputs: &[Input], decision: &Decision, outcome: &mut Outcome) {
+    for refused in &decision.refused {
+        let diagnostic = Diagnostic { at: place(folder, inputs, refused), ..refused.diagnostic() };
+        outcome.failures.push((Kind::Incomplete, diagnostic));
+    }
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for image in decision.ignored.iter().filter_map(full).filter(|image| !ignores(&spec.discovery, image)) {
+        *left.entry(image.to_string()).or_default() += 1;
+    }
+    if !left.is_empty() {
+        let names: Vec<&str> = left.keys().take(NAMED).map(String::as_str).collect();
+        let dots = if left.len() > NAMED { ", …" } else { "" };
+        let text = format!(
+            "{} that {} like an image {} left out, as `discovery.guesses: ignore` says: {}{dots}",
+            if left.len() == 1 { "1 text".to_owned() } else { format!("{} texts", left.len()) },
+            if left.len() == 1 { "looks" } else { "look" },
+            if left.len() == 1 { "was" } else { "were" },
+            names.join(", "),
+        );
+        outcome.warnings.push(
+            Diagnostic::warning("guesses-ignored", text)
+                .hint("what the deployment needs of them belongs under `discovery.accept`"),
+        );
+    }
+    let lists = [("accept", &spec.discovery.accept), ("ignore", &spec.discovery.ignore)];
+    for (list, selection) in lists.into_iter().flat_map(|(list, all)| all.iter().map(move |one| (list, one))) {
+        if decision.unused.iter().any(|pattern| pattern == selection.image.as_str()) {
+            let text = format!(
+                "{}: {:?} fits nothing that {}",
+                selection.entry.label,
+                selection.image.as_str(),
+                if list == "accept" { "is a guess" } else { "was found" }
+            );
+            outcome.warnings.push(
+                Diagnostic::warning("unused-pattern", text)
+                    .at(selection.entry.at.clone())
+                    .hint("correct it, or remove it"),
+            );
+        }
+    }
+}
+
+/// Returns the first place of a guess as the user can open it: the manifest, or the entry of the chart.
+fn place(folder: &std::path::Path, inputs: &[Input], refused: &Refused) -> Option<Location> {
+    let first = refused.findings.first()?;
+    let in_chart = first.provenance.iter().any(|step| matches!(step, Step::Chart { .. }));
+    let file = first.provenance.iter().find_map(|step| match step {
+        Step::File { file, line: Some(line) } if !in_chart && !file.contains("://") => Some((file, *line)),
+        _ => None,
+    });
+    match (file, first.provenance.first()) {
+        (Some((file, line)), _) => Some(Location::new(shown(folder, file), line, 1)),
+        (None, Some(Step::Entry { entry })) => {
+            inputs.iter().find(|input| input.label == *entry).map(|input| input.at.clone())
+        }
+        _ => None,
+    }
+}
