@@ -9,6 +9,8 @@
 
 use std::{fs, ops::Range, path::Path, sync::OnceLock};
 
+use super::positional::{put_all_at, read_all_at};
+
 /// The alignment of offsets, lengths and memory: the block of common file systems, and a multiple of what any disk wants
 /// (`open(2)`, `O_DIRECT`).
 const BLOCK: usize = 4096;
@@ -27,14 +29,14 @@ impl Direct {
         let inside = whole_blocks(bytes, at)?;
         let direct = self.0.get_or_init(|| open(file, path)).as_ref()?;
         // A refusal is not told here: the same write through the cache either works or says why.
-        put(direct, &bytes[inside.clone()], at + inside.start as u64).then_some(inside)
+        put_all_at(direct, &bytes[inside.clone()], at + inside.start as u64).ok().map(|()| inside)
     }
 
     /// Fills the blocks inside `bytes` past the cache and returns their range; `None` when nothing was read.
     pub(super) fn read(&self, file: &fs::File, path: &Path, bytes: &mut [u8], at: u64) -> Option<Range<usize>> {
         let inside = whole_blocks(bytes, at)?;
         let direct = self.0.get_or_init(|| open(file, path)).as_ref()?;
-        get(direct, &mut bytes[inside.clone()], at + inside.start as u64).then_some(inside)
+        read_all_at(direct, &mut bytes[inside.clone()], at + inside.start as u64).ok().map(|()| inside)
     }
 }
 
@@ -64,26 +66,6 @@ fn open(file: &fs::File, path: &Path) -> Option<fs::File> {
 #[cfg(not(target_os = "linux"))]
 fn open(_: &fs::File, _: &Path) -> Option<fs::File> {
     None
-}
-
-#[cfg(unix)]
-fn put(file: &fs::File, bytes: &[u8], at: u64) -> bool {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, at).is_ok()
-}
-
-#[cfg(unix)]
-fn get(file: &fs::File, bytes: &mut [u8], at: u64) -> bool {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at).is_ok()
-}
-
-#[cfg(not(unix))]
-fn get(_: &fs::File, _: &mut [u8], _: u64) -> bool {
-    false
-}
-
-#[cfg(not(unix))]
-fn put(_: &fs::File, _: &[u8], _: u64) -> bool {
-    false
 }
 
 /// Collects the bytes for one place of a file in memory that lies as the place does, so that whole blocks of it can be

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `error.rs` | [`Error`]: what failed, on which path, and how much room is missing |
 //! | `positional.rs` | [`Positional`]: reads and writes at offsets, from many tasks at once |
-//! | `direct.rs` | writes past the page cache, and [`Buffer`] whose memory lies as they need it |
+//! | `direct.rs` | reads and writes past the page cache, and [`Buffer`] whose memory lies as they need it |
 //! | `read.rs` | whole files and folders into memory, with limits |
 //! | `write.rs` | files that appear complete or not at all |
 //! | `tarball.rs` | small foreign tars (also gzip) into a [`Tree`](crate::tree::Tree), never onto the disk |

@@ -254,17 +254,17 @@ impl Positional {
 }
 
 #[cfg(unix)]
-fn read_all_at(file: &fs::File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+pub(super) fn read_all_at(file: &fs::File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
 }
 
 #[cfg(unix)]
-fn put_all_at(file: &fs::File, bytes: &[u8], at: u64) -> io::Result<()> {
+pub(super) fn put_all_at(file: &fs::File, bytes: &[u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
 }
 
 #[cfg(windows)]
-fn read_all_at(file: &fs::File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+pub(super) fn read_all_at(file: &fs::File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
     while !buffer.is_empty() {
         match std::os::windows::fs::FileExt::seek_read(file, buffer, at) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -280,7 +280,7 @@ fn read_all_at(file: &fs::File, mut buffer: &mut [u8], mut at: u64) -> io::Resul
 }
 
 #[cfg(windows)]
-fn put_all_at(file: &fs::File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+pub(super) fn put_all_at(file: &fs::File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match std::os::windows::fs::FileExt::seek_write(file, bytes, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
