@@ -23,6 +23,7 @@
 //! | nouns | [`kube`] | Kubernetes objects and where they stand |
 //! | nouns | [`trust`] | keys, signatures, policies, freshness |
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
+//! | nouns | [`names`] | names in the enclave: from a source reference to where it lies inside |
 //! | nouns | [`lock`] | `bundle.lock`: what a spec resolved to, with every reason |
 //! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
 //! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
@@ -55,6 +56,8 @@ pub mod trust;
 pub mod discover;
 
 pub mod spec;
+
+pub mod names;
 
 pub mod lock;
 

@@ -5,10 +5,10 @@ use std::{fs, path::Path};
 /// Every module in reading order with its layer; verbs of one layer do not know each other.
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["error", "tree", "yaml", "oci", "event"]),
-    ("nouns", &["spec", "helm", "kube", "trust", "discover", "lock"]),
+    ("nouns", &["spec", "helm", "kube", "trust", "discover", "names", "lock"]),
     ("places", &["files", "net", "store", "registry", "cluster"]),
     ("format", &["archive"]),
-    ("verbs", &["resolve", "fetch", "load", "audit", "serve", "issuer"]),
+    ("verbs", &["resolve", "fetch", "load", "audit", "serve", "issuer", "relocate", "export", "preflight"]),
     ("face", &["cli"]),
 ];
 

@@ -24,16 +24,16 @@ mod once;
 mod plan;
 mod push;
 pub mod receipt;
-mod rename;
 
 pub use plan::{ChartPlan, FileSet, ImagePlan, LoadPlan, plan};
 pub use push::{Job, Loaded, LoadedChart, push};
-pub use rename::{Layout, LayoutError, RenameError, Renamer, Target};
 
 use crate::{
     archive,
     error::{Classify, Diagnostic, Kind, Side},
-    files, registry, store, trust,
+    files,
+    names::RenameError,
+    registry, store, trust,
 };
 
 /// Says why a load failed.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, Layout, Renamer, Target};
+use super::Error;
 use crate::{
     archive::{Archive, Attachment, CHARTS, Chart, FileArtifact, Image},
+    names::{Layout, Renamer, Target},
     oci::{Descriptor, Digest, Reference, Repository, Tag},
     store::{Graph, Policy, walk},
 };
