@@ -10,6 +10,7 @@ mod helm_repository;
 mod mistakes;
 mod names;
 mod reasons;
+mod rollback;
 mod signatures;
 mod sparse;
 mod stock_tools;
