@@ -25,6 +25,7 @@
 //! | nouns | [`discover`] | from objects to findings: images and the reasons for them |
 //! | nouns | [`names`] | names in the enclave: from a source reference to where it lies inside |
 //! | nouns | [`lock`] | `bundle.lock`: what a spec resolved to, with every reason |
+//! | nouns | [`peers`] | lists of other tools (zarf, oc-mirror, hauler, by hand), and specs made from them |
 //! | places | [`files`] | the disk: limits, atomic writes, positional files, foreign tars |
 //! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
 //! | places | [`store`] | sources, sinks, walking and copying content |
@@ -33,6 +34,7 @@
 //! | verbs | [`resolve`] | spec → lock: read inputs, find images, pin |
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
+//! | verbs | [`audit`] | what changed, and what a list misses: reports |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
 //! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
@@ -60,6 +62,8 @@ pub mod spec;
 
 pub mod names;
 
+pub mod peers;
+
 pub mod lock;
 
 pub mod files;
@@ -77,6 +81,8 @@ pub mod resolve;
 pub mod fetch;
 
 pub mod load;
+
+pub mod audit;
 
 pub mod serve;
 

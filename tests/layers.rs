@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 /// Every module in reading order with its layer; verbs of one layer do not know each other.
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["error", "tree", "yaml", "oci", "event"]),
-    ("nouns", &["spec", "helm", "kube", "trust", "discover", "names", "lock"]),
+    ("nouns", &["spec", "helm", "kube", "trust", "discover", "names", "peers", "lock"]),
     ("places", &["files", "net", "store", "registry", "cluster"]),
     ("format", &["archive"]),
     ("verbs", &["resolve", "fetch", "load", "audit", "serve", "issuer", "relocate", "export", "preflight"]),

@@ -15,8 +15,10 @@ mod args;
 mod completions;
 mod create;
 mod demo;
+mod diff;
 mod env;
 mod export;
+mod init;
 mod input;
 mod inspect;
 mod keygen;
@@ -58,11 +60,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Resolve(resolve::Args),
     Create(create::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Why(why::Args),
+    Diff(diff::Args),
     Load(load::Args),
     Serve(serve::Args),
     Export(export::Args),
@@ -130,11 +134,13 @@ async fn run(cli: Cli) -> u8 {
     let context = Context { observer: progress::observer(style) };
     let as_json = cli.command.wants_json() || style == progress::Style::Json;
     let result = match cli.command {
+        Command::Init(args) => args.run(&context).await,
         Command::Resolve(args) => args.run(&context).await,
         Command::Create(args) => args.run(&context).await,
         Command::Verify(args) => args.run(&context).await,
         Command::Inspect(args) => args.run(&context).await,
         Command::Why(args) => args.run(&context).await,
+        Command::Diff(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
         Command::Export(args) => args.run(&context).await,
@@ -153,11 +159,13 @@ async fn run(cli: Cli) -> u8 {
 impl Command {
     fn wants_json(&self) -> bool {
         let format = match self {
+            Command::Init(args) => args.output.format,
             Command::Resolve(args) => args.output.format,
             Command::Create(args) => args.format(),
             Command::Verify(args) => args.output.format,
             Command::Inspect(args) => args.output.format,
             Command::Why(args) => args.output.format,
+            Command::Diff(args) => args.format(),
             Command::Load(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Export(args) => args.format(),
