@@ -56,7 +56,11 @@ impl<A, V, M, R> Default for Changed<A, V, M, R> {
 impl<A, V, M, R> Changed<A, V, M, R> {
     /// Tells whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.versions.is_empty() && self.moved.is_empty() && self.reasons.is_empty()
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.versions.is_empty()
+            && self.moved.is_empty()
+            && self.reasons.is_empty()
     }
 }
 
@@ -391,7 +395,11 @@ fn files(old: &[LockedFile], new: &[LockedFile]) -> Vec<FileChange> {
             file: name.clone(),
             added: b.keys().filter(|path| !a.contains_key(*path)).cloned().collect(),
             removed: a.keys().filter(|path| !b.contains_key(*path)).cloned().collect(),
-            changed: b.iter().filter(|(path, is)| a.get(*path).is_some_and(|was| was != *is)).map(|(path, _)| path.clone()).collect(),
+            changed: b
+                .iter()
+                .filter(|(path, is)| a.get(*path).is_some_and(|was| was != *is))
+                .map(|(path, _)| path.clone())
+                .collect(),
             from_size: before.map(|_| size(&a)),
             to_size: now.map(|_| size(&b)),
         });
