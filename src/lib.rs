@@ -30,6 +30,7 @@
 //! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 //! | places | [`registry`] | one repository of a registry as source and sink |
+//! | places | [`cluster`] | the Kubernetes API: what runs there, server-side apply |
 //! | format | [`archive`] | the bundle file: layout, writer, reader |
 //! | verbs | [`resolve`] | spec → lock: read inputs, find images, pin |
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
@@ -73,6 +74,8 @@ pub mod net;
 pub mod store;
 
 pub mod registry;
+
+pub mod cluster;
 
 pub mod archive;
 
