@@ -4,13 +4,16 @@ mod machine;
 mod shop;
 mod source;
 
+mod compare;
 mod corpus;
 mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;
+mod moving;
 mod names;
 mod reasons;
 mod signatures;
 mod sparse;
 mod stock_tools;
 mod terminal;
+mod upstream;

@@ -176,7 +176,8 @@ fn charts(list: &Peer, needed: &Snapshot, found: &mut Coverage) {
         return;
     }
     for (item, chart) in &listed {
-        let same: Vec<_> = needed.charts.iter().filter(|known| known.chart == chart.name || known.source == chart.source).collect();
+        let same: Vec<_> =
+            needed.charts.iter().filter(|known| known.chart == chart.name || known.source == chart.source).collect();
         let at = Some(item.at.clone());
         let version = chart.version.as_deref();
         // Helm reads `v1.2` and `1.2` as one version.

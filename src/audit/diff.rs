@@ -56,7 +56,11 @@ impl<A, V, M, R> Default for Changed<A, V, M, R> {
 impl<A, V, M, R> Changed<A, V, M, R> {
     /// Tells whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.versions.is_empty() && self.moved.is_empty() && self.reasons.is_empty()
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.versions.is_empty()
+            && self.moved.is_empty()
+            && self.reasons.is_empty()
     }
 }
 
@@ -172,6 +176,9 @@ pub struct ImageReasons {
     /// Where it is pulled from, when that changed: before and now; without one, from where its name says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<(Option<Reference>, Option<Reference>)>,
+    /// Whose signatures were checked, when that changed: before and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signers: Option<(Vec<String>, Vec<String>)>,
 }
 
 /// A change of a chart; which side is empty depends on the change.
@@ -317,10 +324,11 @@ fn reasons(name: &Reference, before: &ImageSeen, now: &ImageSeen) -> Option<Imag
     };
     let (gained, lost) = (only(now, &old), only(before, &new));
     let source = (before.from != now.from).then(|| (before.from.clone(), now.from.clone()));
-    if gained.is_empty() && lost.is_empty() && source.is_none() {
+    let signers = (before.verified != now.verified).then(|| (before.verified.clone(), now.verified.clone()));
+    if gained.is_empty() && lost.is_empty() && source.is_none() && signers.is_none() {
         return None;
     }
-    Some(ImageReasons { image: name.clone(), gained, lost, source })
+    Some(ImageReasons { image: name.clone(), gained, lost, source, signers })
 }
 
 fn chart_at(chart: &LockedChart) -> ChartAt {
@@ -391,7 +399,11 @@ fn files(old: &[LockedFile], new: &[LockedFile]) -> Vec<FileChange> {
             file: name.clone(),
             added: b.keys().filter(|path| !a.contains_key(*path)).cloned().collect(),
             removed: a.keys().filter(|path| !b.contains_key(*path)).cloned().collect(),
-            changed: b.iter().filter(|(path, is)| a.get(*path).is_some_and(|was| was != *is)).map(|(path, _)| path.clone()).collect(),
+            changed: b
+                .iter()
+                .filter(|(path, is)| a.get(*path).is_some_and(|was| was != *is))
+                .map(|(path, _)| path.clone())
+                .collect(),
             from_size: before.map(|_| size(&a)),
             to_size: now.map(|_| size(&b)),
         });

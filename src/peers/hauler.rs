@@ -24,7 +24,9 @@ fn why(key: &str) -> Option<&'static str> {
         "platform" => "platforms are chosen for the whole bundle, under `platforms`",
         "verify" | "keyring" => "the lock pins charts by digest",
         "usernameEnv" | "passwordEnv" | "passCredentialsAll" => "logins are those of docker and helm",
-        "certFile" | "keyFile" | "caFile" | "plainHTTP" | "insecureSkipTLSVerify" => "how hosts are reached stands under `registries`",
+        "certFile" | "keyFile" | "caFile" | "plainHTTP" | "insecureSkipTLSVerify" => {
+            "how hosts are reached stands under `registries`"
+        }
         _ => return None,
     })
 }
@@ -92,7 +94,12 @@ pub(super) fn read(mut reader: Reader<'_>, documents: &[&Node]) -> Peer {
             "ImageTxts" => {
                 for (item, node) in items(spec, "imageTxts").iter().enumerate() {
                     let what = format!("the list of images {}", text(node, "ref").unwrap_or_default());
-                    reader.other(label("imageTxts", item), node, what, "it lies elsewhere: download it, and compare or list it here");
+                    reader.other(
+                        label("imageTxts", item),
+                        node,
+                        what,
+                        "it lies elsewhere: download it, and compare or list it here",
+                    );
                 }
             }
             _ => {

@@ -14,7 +14,9 @@ fn why(key: &str) -> Option<&'static str> {
         "samples" => "oc-mirror does not carry them either",
         "storageConfig" => "a bundle keeps no state beside its archives",
         "archiveSize" => "archives are split when they are made",
-        "imagepaths" | "imagePaths" => "images are found by rendering; fields of custom resources go under discovery.rules",
+        "imagepaths" | "imagePaths" => {
+            "images are found by rendering; fields of custom resources go under discovery.rules"
+        }
         "targetRepo" | "targetTag" | "targetName" => "images keep their names; `load` says where they go",
         _ => return None,
     })
@@ -84,7 +86,8 @@ fn platform_and_operators(reader: &mut Reader<'_>, mirror: &Node, platforms: &mu
     }
     for (at, operator) in items(mirror, "operators").iter().enumerate() {
         let catalog = text(operator, "catalog").unwrap_or_default();
-        let packages: Vec<String> = items(operator, "packages").iter().filter_map(|package| text(package, "name")).collect();
+        let packages: Vec<String> =
+            items(operator, "packages").iter().filter_map(|package| text(package, "name")).collect();
         let what = match packages.as_slice() {
             [] => format!("the operators of {catalog}"),
             some => format!("the operators {} of {catalog}", some.join(", ")),

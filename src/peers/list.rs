@@ -8,7 +8,8 @@ use crate::{
 
 /// Reads YAML: a list at the top, or below `images`; items are texts, or mappings with `image` or `name`.
 pub(super) fn yaml(reader: &mut Reader<'_>, documents: &[&Node]) -> Option<Peer> {
-    let is_list = |node: &Node| node.as_seq().is_some() || node.get("images").is_some_and(|node| node.as_seq().is_some());
+    let is_list =
+        |node: &Node| node.as_seq().is_some() || node.get("images").is_some_and(|node| node.as_seq().is_some());
     if !documents.iter().any(|document| is_list(document)) {
         return None;
     }
@@ -37,7 +38,9 @@ fn images(reader: &mut Reader<'_>, above: &str, list: &[Node]) {
             Some(written) => {
                 reader.image(label, node, &written);
             }
-            None => reader.other(label, node, node.kind_name(), "an image is a text, or a mapping with `image` or `name`"),
+            None => {
+                reader.other(label, node, node.kind_name(), "an image is a text, or a mapping with `image` or `name`")
+            }
         }
     }
 }

@@ -138,7 +138,8 @@ impl Writer<'_> {
         match &version {
             Some(version) => head = with(version),
             None => {
-                let said = peer.version.as_deref().map(|said| format!("; it said {}", one_line(said))).unwrap_or_default();
+                let said =
+                    peer.version.as_deref().map(|said| format!("; it said {}", one_line(said))).unwrap_or_default();
                 head = format!("{}  # the first{said}\n", with(FIRST_VERSION).trim_end());
             }
         }
@@ -163,7 +164,10 @@ impl Writer<'_> {
     /// Says that an item is not in the spec.
     fn lose(&mut self, item: &Item, what: String, why: String) {
         let (what, why) = (one_line(&what), one_line(&why));
-        self.lost.push((item.at.line, format!("{}:{}: {}: {what}: {why}", one_line(&item.at.file), item.at.line, item.label)));
+        self.lost.push((
+            item.at.line,
+            format!("{}:{}: {}: {what}: {why}", one_line(&item.at.file), item.at.line, item.label),
+        ));
         let text = format!("`{}`: {what} is not translated: {why}", item.label);
         self.warnings.push(Diagnostic::warning("not-translated", text).at(item.at.clone()));
     }
@@ -204,7 +208,11 @@ impl Writer<'_> {
                 false => {
                     let version = chart.version.as_deref().unwrap_or("newest");
                     let what = format!("the chart {} {version} from {}", chart.name, chart.source);
-                    self.lose(item, what, "a spec holds one chart of a name: write another spec, or carry it by `oci://…`".into());
+                    self.lose(
+                        item,
+                        what,
+                        "a spec holds one chart of a name: write another spec, or carry it by `oci://…`".into(),
+                    );
                 }
             }
         }
@@ -214,11 +222,15 @@ impl Writer<'_> {
             if !variants.is_empty() {
                 let sets = variants.iter().map(|variant| flow(&self.values(variant))).collect::<Vec<_>>();
                 fields.push(("variants", format!("[{}]", sets.join(", "))));
-                let text = format!("{} is there with several values: they became `variants`, on top of the first", chart.name);
+                let text =
+                    format!("{} is there with several values: they became `variants`, on top of the first", chart.name);
                 self.note(item, text);
             }
             if chart.version.is_none() && !chart.is_path && !chart.source.starts_with("git+") {
-                self.note(item, format!("{} has no version: the newest is taken when the lock is written first", chart.name));
+                self.note(
+                    item,
+                    format!("{} has no version: the newest is taken when the lock is written first", chart.name),
+                );
             }
             let entry = flow(&fields);
             match self.tried("charts", &lines, &entry) {
@@ -367,7 +379,9 @@ impl Writer<'_> {
             let What::Blocked(name) = &item.what else { continue };
             let pattern = match name.parse::<crate::oci::Reference>() {
                 // Without tag and digest every image of the name is meant.
-                Ok(reference) if reference.tag.is_none() && reference.digest.is_none() => format!("{}:*", reference.name()),
+                Ok(reference) if reference.tag.is_none() && reference.digest.is_none() => {
+                    format!("{}:*", reference.name())
+                }
                 Ok(reference) => reference.to_string(),
                 Err(_) => name.clone(),
             };

@@ -42,8 +42,17 @@ pub(super) fn read(mut reader: Reader<'_>, document: &Node) -> Peer {
             platform(&mut platforms, architecture);
         }
         let known = [
-            "name", "description", "default", "required", "group", "images", "imageTars", "imageArchives", "charts",
-            "manifests", "files",
+            "name",
+            "description",
+            "default",
+            "required",
+            "group",
+            "images",
+            "imageTars",
+            "imageArchives",
+            "charts",
+            "manifests",
+            "files",
         ];
         reader.rest(&label, component, &known, &why);
     }
@@ -52,8 +61,21 @@ pub(super) fn read(mut reader: Reader<'_>, document: &Node) -> Peer {
     let metadata = document.get("metadata");
     if let Some(metadata) = metadata {
         // What else people write about a package is about people; a bundle has a description.
-        let known = ["name", "version", "description", "architecture", "uncompressed", "url", "authors", "documentation",
-            "source", "vendor", "image", "aggregateChecksum", "annotations"];
+        let known = [
+            "name",
+            "version",
+            "description",
+            "architecture",
+            "uncompressed",
+            "url",
+            "authors",
+            "documentation",
+            "source",
+            "vendor",
+            "image",
+            "aggregateChecksum",
+            "annotations",
+        ];
         reader.rest("metadata", metadata, &known, &|_| None);
     }
     let said = |key: &str| metadata.and_then(|node| text(node, key));
@@ -104,7 +126,12 @@ fn chart(reader: &mut Reader<'_>, label: &str, node: &Node) {
             Some(path) if !path.contains("://") => found.values.push(path.to_owned()),
             Some(address) => {
                 let what = format!("the values file {address}");
-                reader.other(format!("{label}.valuesFiles[{at}]"), file, what, "values files lie beside the spec: download it");
+                reader.other(
+                    format!("{label}.valuesFiles[{at}]"),
+                    file,
+                    what,
+                    "values files lie beside the spec: download it",
+                );
             }
             None => {}
         }
@@ -121,10 +148,22 @@ fn chart(reader: &mut Reader<'_>, label: &str, node: &Node) {
         }
     }
     reader.add(label, node, What::Chart(found));
-    let known =
-        ["name", "repoName", "version", "namespace", "valuesFiles", "localPath", "url", "gitPath", "releaseName", "noWait"];
+    let known = [
+        "name",
+        "repoName",
+        "version",
+        "namespace",
+        "valuesFiles",
+        "localPath",
+        "url",
+        "gitPath",
+        "releaseName",
+        "noWait",
+    ];
     reader.rest(label, node, &known, &|key| match key {
-        "variables" | "values" => Some("values that zarf puts in when it deploys; write them into values files or `set`"),
+        "variables" | "values" => {
+            Some("values that zarf puts in when it deploys; write them into values files or `set`")
+        }
         key => why(key),
     });
 }
@@ -185,7 +224,12 @@ fn file(reader: &mut Reader<'_>, label: &str, node: &Node) {
     };
     let digest = text(node, "shasum").and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok());
     let target = text(node, "target");
-    let name = target.as_deref().map(|target| target.trim_matches('/').rsplit('/').next().unwrap_or_default().to_owned());
-    reader.add(label, node, What::File { name: name.filter(|name| !name.is_empty()), source: Source::of(&written, digest) });
+    let name =
+        target.as_deref().map(|target| target.trim_matches('/').rsplit('/').next().unwrap_or_default().to_owned());
+    reader.add(
+        label,
+        node,
+        What::File { name: name.filter(|name| !name.is_empty()), source: Source::of(&written, digest) },
+    );
     reader.rest(label, node, &["source", "shasum", "target"], &why);
 }

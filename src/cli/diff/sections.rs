@@ -120,11 +120,25 @@ pub(super) fn of_diff(diff: &Diff) -> Sections {
     let mut rows = Vec::new();
     for one in &diff.images.added {
         let because = why(&one.because);
-        rows.push(vec![one.image.to_string(), "added".into(), String::new(), one.digest.short(), size(one.size), because]);
+        rows.push(vec![
+            one.image.to_string(),
+            "added".into(),
+            String::new(),
+            one.digest.short(),
+            size(one.size),
+            because,
+        ]);
     }
     for one in &diff.images.removed {
         let because = why(&one.because);
-        rows.push(vec![one.image.to_string(), "removed".into(), one.digest.short(), String::new(), size(one.size), because]);
+        rows.push(vec![
+            one.image.to_string(),
+            "removed".into(),
+            one.digest.short(),
+            String::new(),
+            size(one.size),
+            because,
+        ]);
     }
     for one in &diff.images.versions {
         let change = one.jump.map_or_else(|| "version".to_owned(), |jump| format!("version, {}", jump.as_str()));
@@ -158,7 +172,8 @@ pub(super) fn of_diff(diff: &Diff) -> Sections {
             (None, _) => "added".to_owned(),
             (_, None) => "removed".to_owned(),
             _ => {
-                let parts = [(one.added.len(), "added"), (one.removed.len(), "removed"), (one.changed.len(), "changed")];
+                let parts =
+                    [(one.added.len(), "added"), (one.removed.len(), "removed"), (one.changed.len(), "changed")];
                 let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
                 parts.collect::<Vec<_>>().join(", ")
             }
@@ -182,7 +197,11 @@ pub(super) fn of_diff(diff: &Diff) -> Sections {
         (images.moved.len(), "image moved", "images moved"),
         (images.reasons.len(), "image with other reasons", "images with other reasons"),
         (
-            charts.added.len() + charts.removed.len() + charts.versions.len() + charts.moved.len() + charts.reasons.len(),
+            charts.added.len()
+                + charts.removed.len()
+                + charts.versions.len()
+                + charts.moved.len()
+                + charts.reasons.len(),
             "chart changed",
             "charts changed",
         ),
@@ -200,8 +219,13 @@ fn reasons(one: &ImageReasons) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = one.gained.iter().map(|reason| line("gained", reason)).collect();
     rows.extend(one.lost.iter().map(|reason| line("lost", reason)));
     if let Some((from, to)) = &one.source {
-        let said = |place: &Option<crate::oci::Reference>| place.as_ref().map_or_else(|| name.clone(), ToString::to_string);
+        let said =
+            |place: &Option<crate::oci::Reference>| place.as_ref().map_or_else(|| name.clone(), ToString::to_string);
         rows.push(vec![name.clone(), "source".to_owned(), format!("{} → {}", said(from), said(to))]);
+    }
+    if let Some((from, to)) = &one.signers {
+        let said = |keys: &[String]| if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") };
+        rows.push(vec![name, "signed by".to_owned(), format!("{} → {}", said(from), said(to))]);
     }
     rows
 }
@@ -232,7 +256,8 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Sections {
             (None, Some(digest)) => digest.short(),
             (None, None) => String::new(),
         };
-        let listed: Vec<String> = one.listed.iter().map(|one| format!("{} ({})", tag(&one.image), place(&one.at))).collect();
+        let listed: Vec<String> =
+            one.listed.iter().map(|one| format!("{} ({})", tag(&one.image), place(&one.at))).collect();
         let needed: Vec<String> = one.needed.iter().map(|one| tag(&one.image)).collect();
         let all: Vec<Finding> = one.needed.iter().flat_map(|one: &Needed| one.because.clone()).collect();
         vec![one.repository.clone(), listed.join(", "), needed.join(", "), why(&all)]
@@ -245,12 +270,12 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Sections {
     sections.add("Other digests", &["image", "listed", "pinned", "place"], moved.collect());
     let stale = coverage.stale.iter().map(|one| vec![one.image.to_string(), one.written.clone(), place(&one.at)]);
     sections.add("Stale: listed, and nothing needs it", &["image", "written", "place"], stale.collect());
-    for (title, list) in [
-        ("Charts", &coverage.charts),
-        ("Files", &coverage.files),
-        ("Not compared", &coverage.not_compared),
-    ] {
-        let rows = list.iter().map(|one| vec![one.what.clone(), one.at.as_ref().map(place).unwrap_or_default(), one.why.clone()]);
+    for (title, list) in
+        [("Charts", &coverage.charts), ("Files", &coverage.files), ("Not compared", &coverage.not_compared)]
+    {
+        let rows = list
+            .iter()
+            .map(|one| vec![one.what.clone(), one.at.as_ref().map(place).unwrap_or_default(), one.why.clone()]);
         sections.add(title, &["what", "place", "why"], rows.collect());
     }
     let mut summary = counted(&[
@@ -265,7 +290,10 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Sections {
         summary = format!("the list holds the {} that are needed", ui::count(coverage.covered, "image"));
     }
     if !summary.is_empty() && !coverage.not_compared.is_empty() {
-        summary.push_str(&format!("; {} cannot be compared", ui::count(coverage.not_compared.len(), "entry").replace("entrys", "entries")));
+        summary.push_str(&format!(
+            "; {} cannot be compared",
+            ui::count(coverage.not_compared.len(), "entry").replace("entrys", "entries")
+        ));
     }
     sections.summary = summary;
     sections
