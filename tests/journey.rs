@@ -4,10 +4,12 @@ mod machine;
 mod shop;
 mod source;
 
+mod compare;
 mod corpus;
 mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;
+mod moving;
 mod names;
 mod reasons;
 mod rollback;
@@ -15,3 +17,4 @@ mod signatures;
 mod sparse;
 mod stock_tools;
 mod terminal;
+mod upstream;

@@ -176,6 +176,9 @@ pub struct ImageReasons {
     /// Where it is pulled from, when that changed: before and now; without one, from where its name says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<(Option<Reference>, Option<Reference>)>,
+    /// Whose signatures were checked, when that changed: before and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signers: Option<(Vec<String>, Vec<String>)>,
 }
 
 /// A change of a chart; which side is empty depends on the change.
@@ -321,10 +324,11 @@ fn reasons(name: &Reference, before: &ImageSeen, now: &ImageSeen) -> Option<Imag
     };
     let (gained, lost) = (only(now, &old), only(before, &new));
     let source = (before.from != now.from).then(|| (before.from.clone(), now.from.clone()));
-    if gained.is_empty() && lost.is_empty() && source.is_none() {
+    let signers = (before.verified != now.verified).then(|| (before.verified.clone(), now.verified.clone()));
+    if gained.is_empty() && lost.is_empty() && source.is_none() && signers.is_none() {
         return None;
     }
-    Some(ImageReasons { image: name.clone(), gained, lost, source })
+    Some(ImageReasons { image: name.clone(), gained, lost, source, signers })
 }
 
 fn chart_at(chart: &LockedChart) -> ChartAt {

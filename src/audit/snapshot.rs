@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     archive::Inventory,
     discover::{Finding, Step},
-    lock::{Lock, LockedChart, LockedFile, Member},
+    lock::{Lock, LockedChart, LockedFile, Member, Verified},
     oci::{Digest, Reference},
 };
 
@@ -39,6 +39,8 @@ pub struct ImageSeen {
     pub because: Vec<Finding>,
     /// Where it is pulled from instead.
     pub from: Option<Reference>,
+    /// The keys whose signatures of it were checked, by the files that the spec names.
+    pub verified: Vec<String>,
     /// Everything that it needs, in bytes; known of archives alone.
     pub size: Option<u64>,
 }
@@ -51,6 +53,7 @@ impl From<&Lock> for Snapshot {
                 digest: image.digest,
                 because: image.because.clone(),
                 from: image.from.clone(),
+                verified: signers(&image.verified),
                 size: None,
             };
             (image.image.clone(), seen)
@@ -90,13 +93,18 @@ impl Snapshot {
     }
 }
 
+fn signers(verified: &[Verified]) -> Vec<String> {
+    verified.iter().map(|one| format!("{} ({})", one.file, one.key.get(..12).unwrap_or(&one.key))).collect()
+}
+
 fn of_inventory(inventory: &Inventory) -> Snapshot {
     let platforms: Vec<String> = inventory.platforms.iter().map(ToString::to_string).collect();
     let mut images = BTreeMap::new();
     for image in inventory.images.iter().filter(|image| image.derived_from.is_none()) {
         let because: Vec<Finding> = serde_json::from_value(image.because.clone()).unwrap_or_default();
         for name in &image.references {
-            let seen = ImageSeen { digest: image.digest, because: because.clone(), from: None, size: None };
+            let verified = signers(&image.verified);
+            let seen = ImageSeen { digest: image.digest, because: because.clone(), from: None, verified, size: None };
             images.insert(name.clone(), seen);
         }
     }

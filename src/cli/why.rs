@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, Failure, OutputError, args::Output, input, ui, ui::Ui};
+use super::{Context, Failure, OutputError, args::Output, input, opened, ui, ui::Ui};
 use crate::{
     archive::{Image, Inventory, Unverified},
     discover::{Finding, Step},
     error::{Classify, Kind},
-    lock::Lock,
+    lock::{Lock, Verified},
     oci::{Digest, Reference},
 };
 
@@ -32,8 +32,21 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Reasons {
-    Image { image: String, digest: Digest, because: Vec<Finding> },
-    Chart { chart: String, version: String, digest: Digest, source: String, because: Vec<Vec<Step>> },
+    Image {
+        image: String,
+        digest: Digest,
+        /// Whose signatures were checked, because the spec wants them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        verified: Vec<Verified>,
+        because: Vec<Finding>,
+    },
+    Chart {
+        chart: String,
+        version: String,
+        digest: Digest,
+        source: String,
+        because: Vec<Vec<Step>>,
+    },
 }
 
 impl Reasons {
@@ -59,8 +72,11 @@ impl Reasons {
 
     fn text(&self) -> String {
         match self {
-            Reasons::Image { image, digest, because } => {
+            Reasons::Image { image, digest, verified, because } => {
                 let mut text = format!("{}\n  {digest}\n", ui::clean(image));
+                for signature in verified {
+                    text.push_str(&format!("  verified  {}\n", ui::clean(&opened::signature(signature))));
+                }
                 for reason in because {
                     let way = ui::clean(&reason.to_string());
                     text.push_str(&format!("  {:<8}  {way}\n", reason.confidence.to_string()));
@@ -140,7 +156,8 @@ fn of_inventory(inventory: Inventory) -> Vec<Reasons> {
         let own = because.into_iter().filter(|reason| {
             reason.written.parse::<Reference>().is_ok_and(|written| written.with_default_tag() == *name)
         });
-        Reasons::Image { image: name.to_string(), digest: image.digest, because: own.collect() }
+        let verified = image.verified.clone();
+        Reasons::Image { image: name.to_string(), digest: image.digest, verified, because: own.collect() }
     };
     let images = inventory.images.iter().filter(|image| image.derived_from.is_none());
     let images = images.flat_map(|image| image.references.iter().map(move |name| named(image, name)));
@@ -158,6 +175,7 @@ fn of_lock(lock: Lock) -> Vec<Reasons> {
     let images = lock.images.into_iter().map(|image| Reasons::Image {
         image: image.image.to_string(),
         digest: image.digest,
+        verified: image.verified,
         because: image.because,
     });
     let charts = lock.charts.into_iter().map(|chart| Reasons::Chart {

@@ -15,6 +15,7 @@
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
+//! | `signatures.rs` | who must have signed what is pinned |
 //!
 //! # Invariants
 //! - Everything that cannot be read, understood or pinned is an error; nothing is left out in silence.
@@ -30,6 +31,7 @@ mod inputs;
 mod kustomize;
 mod pin;
 mod search;
+mod signatures;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -192,6 +194,7 @@ impl Wanted {
                 size: 0,
                 from: None,
                 archive: None,
+                verified: Vec::new(),
                 because: Vec::new(),
             };
             LockedImage {
@@ -221,6 +224,7 @@ impl Wanted {
 pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let mut failures: Vec<(Kind, Diagnostic)> =
         unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
+    failures.extend(signatures::rules(job).err().unwrap_or_default());
     let mut wanted = Wanted::default();
     // What several entries need is fetched once.
     let acquirer = Arc::new(Acquirer::new(job.registries));
@@ -365,9 +369,7 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
         Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
             .at(entry.at.clone())
     };
-    let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
-    let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    verify.chain(issuer).collect()
+    spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities")).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.
@@ -377,7 +379,9 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
 pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
     let wanted = gather(job).await?;
     let pinned = pin::pin(job, &wanted.images).await?;
-    let images: Vec<LockedImage> = pinned;
+    let mut images: Vec<LockedImage> = pinned;
+    let mut warnings = wanted.warnings;
+    warnings.extend(signatures::check(job, &mut images).await?);
     let mut lock = Lock {
         name: job.spec.name.clone(),
         version: job.spec.version.clone(),
@@ -388,5 +392,18 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         files: wanted.files,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
-    Ok(Resolution { lock, packages: wanted.packages, warnings: wanted.warnings })
+    Ok(Resolution { lock, packages: wanted.packages, warnings })
+}
+
+/// Checks the signatures that the spec wants of the images of a lock, and returns the lock as it is with what was found.
+///
+/// # Errors
+/// Every image that is not signed as it must be.
+pub async fn verify(job: &Job<'_>, lock: &Lock) -> Result<(Lock, Vec<Diagnostic>), Error> {
+    let mut lock = lock.clone();
+    for image in &mut lock.images {
+        image.verified.clear();
+    }
+    let warnings = signatures::check(job, &mut lock.images).await?;
+    Ok((lock, warnings))
 }

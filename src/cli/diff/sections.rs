@@ -223,6 +223,10 @@ fn reasons(one: &ImageReasons) -> Vec<Vec<String>> {
             |place: &Option<crate::oci::Reference>| place.as_ref().map_or_else(|| name.clone(), ToString::to_string);
         rows.push(vec![name.clone(), "source".to_owned(), format!("{} → {}", said(from), said(to))]);
     }
+    if let Some((from, to)) = &one.signers {
+        let said = |keys: &[String]| if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") };
+        rows.push(vec![name, "signed by".to_owned(), format!("{} → {}", said(from), said(to))]);
+    }
     rows
 }
 
