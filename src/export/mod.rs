@@ -10,7 +10,10 @@
 //! | file | owns |
 //! |---|---|
 //! | `content.rs` | [`Content`]: what was shipped, from an archive or from a lock |
+//! | `sheet.rs` | [`Sheet`]: a file to write; templates |
 //! | `images.rs` | [`images`]: names outside and inside |
+//! | `mirrors/` | [`mirrors`]: one file per runtime |
+//! | `trust.rs` | [`trust`]: the root, for everything that must trust it |
 //!
 //! # Invariants
 //! - Nothing here talks to a network or reads a clock.
@@ -21,13 +24,20 @@
 
 mod content;
 mod images;
+mod mirrors;
+mod sheet;
+mod trust;
 
 pub use content::{Content, Shipped};
 pub use images::{ImageRow, images};
+pub use mirrors::{MirrorFormat, Registry, mirrors};
+pub use sheet::Sheet;
+pub use trust::trust;
 
 use crate::{
     error::{Classify, Kind},
     names::RenameError,
+    tree::PathError,
 };
 
 /// Says why something could not be exported.
@@ -36,12 +46,41 @@ pub enum Error {
     /// A name has no place in the target.
     #[error(transparent)]
     Rename(#[from] RenameError),
+    /// There is no image that anything could be said about.
+    #[error("there is no image in it, so there is nothing to configure")]
+    NoImages,
+    /// An image is named after the registry of the enclave itself.
+    #[error(
+        "{image} is named after {host} itself: a mirror of {host} in {host} would hide everything else there; give the image its name outside, or load to a registry of another name"
+    )]
+    OwnName {
+        /// The image.
+        image: String,
+        /// The registry.
+        host: String,
+    },
+    /// A runtime has no words for where an image is.
+    #[error(
+        "{format} can put a path in front of the names of a registry, no more, and {source_name} is at {target}: load with `--layout source`, or change the names with `bundle rewrite` or `bundle export values`; k3s, CRI-O and OpenShift can express this layout"
+    )]
+    NotExpressible {
+        /// The runtime.
+        format: &'static str,
+        /// The image.
+        source_name: String,
+        /// Its repository in the enclave.
+        target: String,
+    },
+    /// A name cannot be that of a file.
+    #[error("a name cannot be that of a file: {0}")]
+    Path(PathError),
 }
 
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Rename(cause) => cause.kind(),
+            Error::NoImages | Error::OwnName { .. } | Error::NotExpressible { .. } | Error::Path(_) => Kind::Usage,
         }
     }
 }
