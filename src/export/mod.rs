@@ -10,9 +10,11 @@
 //! | file | owns |
 //! |---|---|
 //! | `content.rs` | [`Content`]: what was shipped, from an archive or from a lock |
+//! | `routes.rs` | the mapping of a load as rules |
 //! | `sheet.rs` | [`Sheet`]: a file to write; templates |
 //! | `images.rs` | [`images`]: names outside and inside |
 //! | `mirrors/` | [`mirrors`]: one file per runtime |
+//! | `policy/` | [`policy`]: admission of what was shipped |
 //! | `trust.rs` | [`trust`]: the root, for everything that must trust it |
 //!
 //! # Invariants
@@ -25,12 +27,15 @@
 mod content;
 mod images;
 mod mirrors;
+mod policy;
+mod routes;
 mod sheet;
 mod trust;
 
 pub use content::{Content, Shipped};
 pub use images::{ImageRow, images};
 pub use mirrors::{MirrorFormat, Registry, mirrors};
+pub use policy::{PolicyFormat, PolicyRequest, policy};
 pub use sheet::Sheet;
 pub use trust::trust;
 
@@ -71,6 +76,17 @@ pub enum Error {
         /// Its repository in the enclave.
         target: String,
     },
+    /// Nothing says whose signatures are accepted.
+    #[error(
+        "no key was given, so the policy would refuse everything: --key FILE names the public key that signs your archives"
+    )]
+    NoKey,
+    /// The format takes one key.
+    #[error("OpenShift joins policies of one name so that each must hold: one key, or `--format containers-policy`")]
+    OneKey,
+    /// What should be a namespace is none.
+    #[error("{0:?} is not the name of a namespace")]
+    Namespace(String),
     /// A name cannot be that of a file.
     #[error("a name cannot be that of a file: {0}")]
     Path(PathError),
@@ -80,7 +96,13 @@ impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Rename(cause) => cause.kind(),
-            Error::NoImages | Error::OwnName { .. } | Error::NotExpressible { .. } | Error::Path(_) => Kind::Usage,
+            Error::NoImages
+            | Error::OwnName { .. }
+            | Error::NotExpressible { .. }
+            | Error::OneKey
+            | Error::Namespace(_)
+            | Error::Path(_) => Kind::Usage,
+            Error::NoKey => Kind::Untrusted,
         }
     }
 }

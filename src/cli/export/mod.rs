@@ -4,6 +4,7 @@ mod images;
 mod input;
 mod mirrors;
 mod output;
+mod policy;
 mod trust;
 
 use super::{Context, Failure, ui::Format};
@@ -19,6 +20,7 @@ pub(crate) struct Args {
 enum What {
     Mirrors(mirrors::Args),
     Trust(trust::Args),
+    Policy(policy::Args),
     Images(images::Args),
 }
 
@@ -27,6 +29,7 @@ impl Args {
         match self.what {
             What::Mirrors(args) => args.run(context),
             What::Trust(args) => args.run(),
+            What::Policy(args) => args.run(context),
             What::Images(args) => args.run(context),
         }
     }
@@ -35,7 +38,7 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
-            What::Mirrors(_) | What::Trust(_) => Format::Table,
+            What::Mirrors(_) | What::Trust(_) | What::Policy(_) => Format::Table,
         }
     }
 }

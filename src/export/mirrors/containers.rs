@@ -1,24 +1,13 @@
 //! `registries.conf` of CRI-O, Podman, Buildah and Skopeo (containers-registries.conf(5)), and OpenShift's mirror sets.
 
-use super::{Plan, Rule, Sheet};
+use super::{Plan, Sheet};
 use crate::export::sheet::indented;
 
 /// Returns every prefix of names with where it goes.
 fn prefixes(plan: &Plan<'_>) -> Vec<(String, String)> {
     let inside = &plan.registry.target.host;
-    let mut found = Vec::new();
-    for route in &plan.routes {
-        for host in &route.hosts {
-            match &route.rule {
-                Rule::Behind(path) => found.push((host.clone(), format!("{inside}/{path}"))),
-                Rule::Each(names) => {
-                    let each = |(source, target)| (format!("{host}/{source}"), format!("{inside}/{target}"));
-                    found.extend(names.iter().map(each));
-                }
-            }
-        }
-    }
-    found
+    let all = plan.routes.iter().flat_map(|route| route.prefixes());
+    all.map(|(source, path)| (source, format!("{inside}/{path}"))).collect()
 }
 
 /// Returns a drop-in for `/etc/containers/registries.conf.d`.

@@ -8,7 +8,7 @@
 //! | `docker.rs` | Docker Engine | mirrors of Docker Hub alone |
 //!
 //! # Invariants
-//! - Where a name goes is what [`Renamer`] says, the same that `load` pushes by; a rule is written only when it gives
+//! - Where a name goes is what `Renamer` says, the same that `load` pushes by; a rule is written only when it gives
 //!   exactly this for every image.
 //! - No rule ever lets a runtime ask the source registry: in an enclave that only means waiting.
 //! - Names that mean Docker Hub too (`index.docker.io`, `registry-1.docker.io`) are covered with it.
@@ -18,12 +18,13 @@ mod containers;
 mod docker;
 mod k3s;
 
-use std::collections::BTreeMap;
-
-use super::{Content, Error, Sheet};
+use super::{
+    Content, Error, Sheet,
+    routes::{Route, Rule, routes},
+};
 use crate::{
-    names::{Layout, Renamer, Target},
-    oci::{Host, Repository},
+    names::{Layout, Target},
+    oci::Repository,
 };
 
 /// A runtime, by the configuration that it reads.
@@ -76,22 +77,6 @@ impl Registry {
     }
 }
 
-/// Where the names of one source registry go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Route {
-    /// The source registry, as manifests may write it; the first is its proper name.
-    hosts: Vec<String>,
-    rule: Rule,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
-    /// Every name goes behind this path.
-    Behind(Repository),
-    /// Each name goes somewhere else.
-    Each(BTreeMap<Repository, Repository>),
-}
-
 /// Everything that the formats write from.
 struct Plan<'a> {
     registry: &'a Registry,
@@ -106,9 +91,15 @@ struct Plan<'a> {
 /// [`Error::Rename`] when two images would share a name, [`Error::NoImages`], [`Error::OwnName`],
 /// [`Error::NotExpressible`] when the runtime has no words for the layout.
 pub fn mirrors(content: &Content, registry: &Registry, format: MirrorFormat) -> Result<Vec<Sheet>, Error> {
+    // A mirror of the enclave's registry in itself would hide everything else there.
+    let own = content.images.iter().find(|image| image.reference.host == registry.target.host);
+    if let Some(image) = own {
+        let (image, host) = (image.reference.to_string(), registry.target.host.to_string());
+        return Err(Error::OwnName { image, host });
+    }
     let plan = Plan {
         registry,
-        routes: routes(content, registry)?,
+        routes: routes(content, &registry.target, registry.layout)?,
         bundle: super::sheet::comment(&format!("{} {}", content.name, content.version)),
     };
     match format {
@@ -118,46 +109,6 @@ pub fn mirrors(content: &Content, registry: &Registry, format: MirrorFormat) -> 
         MirrorFormat::OpenShift => Ok(containers::mirror_sets(&plan)),
         MirrorFormat::K3s => Ok(k3s::registries(&plan)),
         MirrorFormat::Docker => docker::files(&plan, content),
-    }
-}
-
-fn routes(content: &Content, registry: &Registry) -> Result<Vec<Route>, Error> {
-    let mut renamer = Renamer::new(registry.target.clone(), registry.layout);
-    let mut names: BTreeMap<&Host, BTreeMap<Repository, Repository>> = BTreeMap::new();
-    for image in &content.images {
-        let (host, repository) = (&image.reference.host, &image.reference.repository);
-        if *host == registry.target.host {
-            return Err(Error::OwnName { image: image.reference.to_string(), host: host.to_string() });
-        }
-        let target = renamer.image(host, repository)?;
-        names.entry(host).or_default().insert(repository.clone(), target);
-    }
-    if names.is_empty() {
-        return Err(Error::NoImages);
-    }
-    Ok(names
-        .into_iter()
-        .map(|(host, names)| {
-            let mut hosts = vec![host.to_string()];
-            if host.is_docker_hub() {
-                hosts.extend(HUB_ALIASES.map(str::to_owned));
-            }
-            Route { hosts, rule: rule(names) }
-        })
-        .collect())
-}
-
-/// Other names of Docker Hub: manifests write them, and most runtimes take them for registries of their own.
-const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
-
-/// Finds one path that stands before every name, or keeps them apart.
-fn rule(names: BTreeMap<Repository, Repository>) -> Rule {
-    let before = |(source, target): (&Repository, &Repository)| {
-        target.as_str().strip_suffix(source.as_str())?.strip_suffix('/')?.parse::<Repository>().ok()
-    };
-    match names.iter().map(before).reduce(|one, other| if one == other { one } else { None }).flatten() {
-        Some(path) => Rule::Behind(path),
-        None => Rule::Each(names),
     }
 }
 
@@ -176,10 +127,6 @@ impl Route {
                 })
             }
         }
-    }
-
-    fn host(&self) -> &str {
-        self.hosts.first().map_or("", String::as_str)
     }
 }
 
