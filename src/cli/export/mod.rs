@@ -2,6 +2,10 @@
 
 mod images;
 mod input;
+mod mirrors;
+mod output;
+mod policy;
+mod trust;
 
 use super::{Context, Failure, ui::Format};
 
@@ -14,12 +18,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    Mirrors(mirrors::Args),
+    Trust(trust::Args),
+    Policy(policy::Args),
     Images(images::Args),
 }
 
 impl Args {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.what {
+            What::Mirrors(args) => args.run(context),
+            What::Trust(args) => args.run(),
+            What::Policy(args) => args.run(context),
             What::Images(args) => args.run(context),
         }
     }
@@ -28,6 +38,7 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
+            What::Mirrors(_) | What::Trust(_) | What::Policy(_) => Format::Table,
         }
     }
 }
