@@ -16,6 +16,7 @@ mod completions;
 mod create;
 mod demo;
 mod env;
+mod export;
 mod input;
 mod inspect;
 mod keygen;
@@ -64,6 +65,7 @@ enum Command {
     Why(why::Args),
     Load(load::Args),
     Serve(serve::Args),
+    Export(export::Args),
     Template(template::Args),
     Keygen(keygen::Args),
     Demo(demo::Args),
@@ -135,6 +137,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Why(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
+        Command::Export(args) => args.run(&context).await,
         Command::Template(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(&context).await,
@@ -157,6 +160,7 @@ impl Command {
             Command::Why(args) => args.output.format,
             Command::Load(args) => args.output.format,
             Command::Serve(args) => args.output.format,
+            Command::Export(args) => args.format(),
             Command::Keygen(args) => args.output.format,
             Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };
