@@ -34,6 +34,7 @@
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
+//! | verbs | [`relocate`] | manifests, values and kustomizations that name the enclave's registry |
 //! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
@@ -79,6 +80,8 @@ pub mod fetch;
 pub mod load;
 
 pub mod serve;
+
+pub mod relocate;
 
 pub mod export;
 

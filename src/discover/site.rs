@@ -8,10 +8,7 @@ use crate::{
     yaml::Node,
 };
 
-use super::{
-    Confidence, Context, Finding, Findings, Level, Occurrence, Piece, Role, Step,
-    place::span,
-};
+use super::{Confidence, Context, Finding, Findings, Level, Occurrence, Piece, Role, Step, place::span};
 
 /// One station on the way into an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

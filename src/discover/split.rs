@@ -153,7 +153,12 @@ pub(super) fn with_tag_beside(text: &str, map: &Node) -> Option<Joined> {
     let after = version(map, &mut parts);
     let whole = format!("{text}{after}");
     let keys = parts.iter().map(|(_, key)| *key).collect();
-    (!after.is_empty() && whole.parse::<Reference>().is_ok()).then_some(Joined { text: whole, keys, parts, pinned: true })
+    (!after.is_empty() && whole.parse::<Reference>().is_ok()).then_some(Joined {
+        text: whole,
+        keys,
+        parts,
+        pinned: true,
+    })
 }
 
 #[cfg(test)]
