@@ -37,6 +37,7 @@
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
 //! | verbs | [`audit`] | what changed, and what a list misses: reports |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
+//! | verbs | [`relocate`] | manifests, values and kustomizations that name the enclave's registry |
 //! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
@@ -88,6 +89,8 @@ pub mod load;
 pub mod audit;
 
 pub mod serve;
+
+pub mod relocate;
 
 pub mod export;
 

@@ -28,6 +28,7 @@ mod progress;
 pub mod reference;
 mod report;
 mod resolve;
+mod rewrite;
 mod schema;
 mod serve;
 mod template;
@@ -69,6 +70,7 @@ enum Command {
     Diff(diff::Args),
     Load(load::Args),
     Serve(serve::Args),
+    Rewrite(rewrite::Args),
     Export(export::Args),
     Template(template::Args),
     Keygen(keygen::Args),
@@ -143,6 +145,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Diff(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
+        Command::Rewrite(args) => args.run(&context),
         Command::Export(args) => args.run(&context).await,
         Command::Template(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
@@ -170,7 +173,11 @@ impl Command {
             Command::Serve(args) => args.output.format,
             Command::Export(args) => args.format(),
             Command::Keygen(args) => args.output.format,
-            Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
+            Command::Demo(_)
+            | Command::Template(_)
+            | Command::Rewrite(_)
+            | Command::Schema(_)
+            | Command::Completions(_) => ui::Format::Table,
         };
         format == ui::Format::Json
     }
