@@ -64,6 +64,7 @@ pub use listed::{chart_annotations, images_lock};
 pub use provenance::{Confidence, Finding, Step};
 
 use site::Site;
+pub use site::object_step;
 
 /// Holds what was found and what could not be understood.
 #[derive(Clone, Debug, Default)]
