@@ -67,6 +67,7 @@ pub use place::{Level, Occurrence, Piece, Role};
 pub use provenance::{Confidence, Finding, Step};
 
 use site::Site;
+pub use site::object_step;
 
 /// Holds what was found and what could not be understood.
 #[derive(Clone, Debug, Default)]

@@ -90,8 +90,8 @@ const PAYLOAD_BYTES: usize = 8 << 20;
 /// How deep an object is followed: three times the deepest schema seen, and little enough for a thread's stack.
 pub(super) const MAX_LEVELS: usize = 200;
 
-/// Names an object for provenance.
-pub(super) fn object_step(object: &Object) -> Step {
+/// Returns the step that names an object in provenance.
+pub fn object_step(object: &Object) -> Step {
     let group = object.group();
     Step::Object {
         object: if group.is_empty() { object.kind.clone() } else { format!("{}.{group}", object.kind) },

@@ -27,6 +27,7 @@ mod schema;
 pub mod semver;
 mod strvals;
 pub mod template;
+pub mod text;
 mod unused;
 mod values;
 

@@ -11,6 +11,8 @@
 //! |---|---|
 //! | `inputs.rs` | reading manifests and files |
 //! | `kustomize/` | building kustomizations |
+//! | `remotes.rs` | what remote addresses stand for |
+//! | `gitops/` | objects of GitOps tools, followed to their charts and kustomizations |
 //! | `charts/` | fetching, completing and rendering charts |
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
@@ -27,9 +29,11 @@
 
 mod batch;
 pub mod charts;
+mod gitops;
 mod inputs;
 mod kustomize;
 mod pin;
+mod remotes;
 mod search;
 mod signatures;
 
@@ -170,6 +174,13 @@ pub struct Wanted {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A chart on its way into the lock.
+#[derive(Clone, Debug)]
+struct Carried {
+    locked: LockedChart,
+    package: helm::Package,
+}
+
 /// One image before it is pinned.
 #[derive(Clone, Debug, Default)]
 pub struct WantedImage {
@@ -230,11 +241,16 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let acquirer = Arc::new(Acquirer::new(job.registries));
     let (read, fetched) = tokio::join!(inputs::manifests(job, &acquirer), charts::charts(job, &acquirer));
     let mut all = Vec::with_capacity(read.len() + fetched.len());
+    // Charts of the spec that are at hand stand in for those that objects name.
+    let mut copies = Vec::new();
     for (entry, result) in read {
         match result {
             Ok(read) => {
                 wanted.warnings.extend(read.warnings);
                 failures.extend(read.failures);
+                for chart in read.charts {
+                    carry(&mut wanted, &mut failures, &entry.label, &entry.at, chart);
+                }
                 all.push(Input {
                     label: entry.label.clone(),
                     at: entry.at.clone(),
@@ -258,14 +274,25 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                 });
                 wanted.warnings.extend(outcome.warnings);
                 failures.extend(outcome.failures);
-                carry(&mut wanted, &mut failures, chart, outcome.locked, outcome.package);
+                let carried = Carried { locked: outcome.locked, package: outcome.package };
+                if matches!(chart.source, crate::spec::ChartSource::Path(_)) {
+                    copies.push(carried.clone());
+                }
+                carry(&mut wanted, &mut failures, &chart.entry.label, &chart.entry.at, carried);
             }
             Err(mistakes) => failures.extend(mistakes),
         }
     }
+    let followed = gitops::follow(job, &acquirer, &mut all, copies).await;
+    wanted.warnings.extend(followed.warnings);
+    failures.extend(followed.failures);
+    for (label, at, chart) in followed.charts {
+        carry(&mut wanted, &mut failures, &label, &at, chart);
+    }
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
-    let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
+    let settled = followed.settled;
+    let outcome = files::blocking(move || search::search(&spec, &folder, &all, &settled)).await;
     wanted.warnings.extend(outcome.warnings);
     failures.extend(outcome.failures);
     for finding in outcome.taken {
@@ -298,18 +325,24 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
 fn carry(
     wanted: &mut Wanted,
     failures: &mut Vec<(Kind, Diagnostic)>,
-    chart: &crate::spec::Chart,
-    locked: LockedChart,
-    package: helm::Package,
+    label: &str,
+    at: &Location,
+    chart: Carried,
 ) {
-    let at = &chart.entry.at;
+    let Carried { locked, package } = chart;
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {
-        Some(other) if other.digest == locked.digest => other.because.extend(locked.because),
+        Some(other) if other.digest == locked.digest => {
+            for way in locked.because {
+                if !other.because.contains(&way) {
+                    other.because.push(way);
+                }
+            }
+        }
         Some(other) => {
             let text = format!(
-                "{}: {} {} has other content here than from {}",
-                chart.entry.label, locked.chart, locked.version, other.source
+                "{label}: {} {} has other content here than from {}",
+                locked.chart, locked.version, other.source
             );
             failures.push((
                 Kind::Usage,
