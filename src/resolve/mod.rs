@@ -14,6 +14,8 @@
 //! | `charts/` | fetching, completing and rendering charts |
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
+//! | `beyond.rs` | optional images; what is found and not carried |
+//! | `parallel.rs` | work on all processors |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
 //!
 //! # Invariants
@@ -25,9 +27,11 @@
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
 mod batch;
+mod beyond;
 pub mod charts;
 mod inputs;
 mod kustomize;
+mod parallel;
 mod pin;
 mod search;
 
@@ -38,7 +42,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
     files, helm,
-    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage},
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage, NotCarried},
     oci::{Digest, Reference},
     registry::Registries,
     spec::Spec,
@@ -158,6 +162,8 @@ pub struct Resolution {
 pub struct Wanted {
     /// Images by name, each with all its reasons.
     pub images: BTreeMap<Reference, WantedImage>,
+    /// Images that were found and are not carried, sorted by name.
+    pub not_carried: Vec<NotCarried>,
     /// Charts, sorted by name and version.
     pub charts: Vec<LockedChart>,
     /// The same charts, in the same order, as they travel.
@@ -208,6 +214,8 @@ impl Wanted {
             platforms: spec.platforms.clone(),
             charts: self.charts.clone(),
             images: images.collect(),
+            // What is not carried changes nothing in the archive.
+            not_carried: lock.not_carried.clone(),
             files: self.files.clone(),
         };
         wanted.compare(lock)
@@ -237,6 +245,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     subject: None,
                     batches: read.batches,
                     listed: Vec::new(),
+                    ground: None,
                 });
             }
             Err(mistakes) => failures.extend(mistakes),
@@ -251,6 +260,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     subject: Some(outcome.subject),
                     batches: outcome.batches,
                     listed: outcome.listed,
+                    ground: outcome.ground,
                 });
                 wanted.warnings.extend(outcome.warnings);
                 failures.extend(outcome.failures);
@@ -263,6 +273,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
     let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
     wanted.warnings.extend(outcome.warnings);
+    wanted.not_carried = outcome.not_carried;
     failures.extend(outcome.failures);
     for finding in outcome.taken {
         let Some(Step::Entry { entry }) = finding.provenance.first() else { continue };
@@ -385,6 +396,7 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         platforms: job.spec.platforms.clone(),
         charts: wanted.charts,
         images,
+        not_carried: wanted.not_carried,
         files: wanted.files,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);

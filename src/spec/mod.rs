@@ -35,7 +35,7 @@ use crate::{
 
 pub use model::{
     Chart, ChartSource, ChartValues, Discovery, Entry, File, FileSource, Guesses, Image, Issuer, Kubernetes, Manifest,
-    ManifestSource, Mirror, Registry, Rule, Selection, Spec, Substitution, Variant, Verify,
+    ManifestSource, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution, Variant, Verify,
 };
 pub use names::{DurationError, Pattern, PatternError, Prefix, PrefixError, SizeError, duration, size};
 pub use schema::schema;

@@ -12,7 +12,7 @@ use super::{
     check::{Checker, Fields, items},
     keys,
     model::{
-        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Registry, Rule, Selection, Spec, Substitution, Verify,
+        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution, Verify,
     },
     names::Prefix,
     sections,
@@ -341,6 +341,11 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         Some("ignore") => Guesses::Ignore,
         _ => Guesses::Fail,
     };
+    let optional = match fields.get("optional").and_then(Node::text) {
+        Some("include") => Optional::Include,
+        Some("ignore") => Optional::Ignore,
+        _ => Optional::List,
+    };
     let accept = selections(cx, &fields, "accept");
     let ignore = selections(cx, &fields, "ignore");
     let mut rules = Vec::new();
@@ -348,7 +353,7 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         let Some(fields) = cx.fields(node, &keys::RULE, &label) else { continue };
         rules.extend(rule(cx, fields));
     }
-    Discovery { guesses, accept, ignore, rules }
+    Discovery { guesses, optional, accept, ignore, rules }
 }
 
 fn selections(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str) -> Vec<Selection> {

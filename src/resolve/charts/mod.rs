@@ -14,6 +14,7 @@
 //! | `vendor.rs` | [`Acquired`]: dependencies put inside |
 //! | `values.rs` | values of an entry, and where a key of them stands |
 //! | `render.rs` | renderings, and their objects |
+//! | `optional.rs` | images that other values bring |
 //! | `lists.rs` | lists of images that authors publish |
 //!
 //! # Invariants
@@ -27,6 +28,7 @@ mod folder;
 mod git;
 mod lists;
 mod once;
+pub(super) mod optional;
 mod registry;
 mod render;
 mod repositories;
@@ -37,6 +39,8 @@ mod web;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+
+use optional::Ground;
 
 use super::{Job, batch::Batch, search::Listed};
 use crate::{
@@ -63,6 +67,8 @@ pub(super) struct Outcome {
     pub(super) subject: String,
     pub(super) batches: Vec<Batch>,
     pub(super) listed: Vec<Listed>,
+    /// What trying other values takes; none when the chart does not render with those of the spec.
+    pub(super) ground: Option<Ground>,
     pub(super) warnings: Vec<Diagnostic>,
     /// Renderings that fail; the others are searched all the same, so that their mistakes are told in the same run.
     pub(super) failures: Failures,
@@ -104,9 +110,21 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
     let mut warnings: Vec<Diagnostic> =
         warnings.into_iter().map(|warning| Diagnostic { at: Some(entry.entry.at.clone()), ..warning }).collect();
     let (chart, cluster) = (Arc::new(chart), job.spec.kubernetes.clone());
-    let (rendering, spec_entry) = (chart.clone(), entry.clone());
-    let rendered = files::blocking(move || render::render(&rendering, &spec_entry, &values, &cluster)).await?;
-    warnings.extend(rendered.warnings);
+    let ground = Ground {
+        chart: chart.clone(),
+        entry: entry.clone(),
+        values: Arc::new(values),
+        cluster,
+        said: Arc::default(),
+    };
+    let (ground, mut rendered) = files::blocking(move || {
+        let rendered = render::render(&ground.chart, &ground.entry, &ground.values, &ground.cluster)?;
+        Ok::<_, Failures>((ground, rendered))
+    })
+    .await?;
+    warnings.append(&mut rendered.warnings);
+    let said = Arc::new(std::mem::take(&mut rendered.said));
+    let ground = rendered.failures.is_empty().then_some(Ground { said, ..ground });
     let mut listed = Vec::new();
     lists::read(&chart, &mut listed, &mut warnings, entry);
     let subject = render::subject(&chart, entry);
@@ -120,7 +138,7 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
         vendored,
         because: vec![vec![Step::entry(entry.entry.label.clone())]],
     };
-    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, warnings, failures: rendered.failures })
+    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, ground, warnings, failures: rendered.failures })
 }
 
 fn diagnostic(entry: &spec::Chart, error: &Error) -> Diagnostic {

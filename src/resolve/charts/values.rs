@@ -19,6 +19,7 @@ use crate::{
 const MAX_VALUES: u64 = 64 << 20;
 
 /// The values of an entry, read.
+#[derive(Debug)]
 pub(super) struct Values {
     base: Vec<Layer>,
     variants: Vec<(Entry, Vec<Layer>)>,
@@ -33,6 +34,7 @@ pub(super) struct Given<'a> {
 }
 
 /// Values of one origin.
+#[derive(Debug)]
 enum Layer {
     File {
         shown: String,
@@ -149,6 +151,14 @@ fn assign(overrides: Overrides, path: &str, value: &Node) -> Result<Overrides, S
 }
 
 impl Values {
+    /// Returns what the first rendering is given.
+    ///
+    /// # Errors
+    /// A `set` that JSON cannot hold.
+    pub(super) fn base(&self) -> Result<Overrides, String> {
+        apply(Overrides::new(), &self.base)
+    }
+
     /// Returns what every rendering is given, the first one first.
     ///
     /// # Errors
