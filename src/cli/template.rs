@@ -194,7 +194,7 @@ impl Args {
         let mut random = [0; 32];
         SystemRandomness.fill(&mut random)?;
         let ambient = Ambient { now: Time::unix(now), random, keys: KeySource::Fresh };
-        let options = Options { skip_schema_validation: self.skip_schema_validation };
+        let options = Options { skip_schema_validation: self.skip_schema_validation, ..Options::default() };
         let overrides = self.overrides()?;
         let rendered = render(&chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;
         for warning in &rendered.warnings {

@@ -16,6 +16,8 @@
 //! | `charts/` | fetching, completing and rendering charts |
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
+//! | `beyond.rs` | optional images; what is found and not carried |
+//! | `parallel.rs` | work on all processors |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
 //! | `signatures.rs` | who must have signed what is pinned |
 //!
@@ -28,10 +30,12 @@
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
 mod batch;
+mod beyond;
 pub mod charts;
 mod gitops;
 mod inputs;
 mod kustomize;
+mod parallel;
 mod pin;
 mod remotes;
 mod search;
@@ -44,7 +48,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
     files, helm,
-    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage},
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage, NotCarried},
     oci::{Digest, Reference},
     registry::Registries,
     spec::Spec,
@@ -164,6 +168,8 @@ pub struct Resolution {
 pub struct Wanted {
     /// Images by name, each with all its reasons.
     pub images: BTreeMap<Reference, WantedImage>,
+    /// Images that were found and are not carried, sorted by name.
+    pub not_carried: Vec<NotCarried>,
     /// Charts, sorted by name and version.
     pub charts: Vec<LockedChart>,
     /// The same charts, in the same order, as they travel.
@@ -222,6 +228,8 @@ impl Wanted {
             platforms: spec.platforms.clone(),
             charts: self.charts.clone(),
             images: images.collect(),
+            // What is not carried changes nothing in the archive.
+            not_carried: lock.not_carried.clone(),
             files: self.files.clone(),
         };
         wanted.compare(lock)
@@ -257,6 +265,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     subject: None,
                     batches: read.batches,
                     listed: Vec::new(),
+                    ground: None,
                 });
             }
             Err(mistakes) => failures.extend(mistakes),
@@ -271,6 +280,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     subject: Some(outcome.subject),
                     batches: outcome.batches,
                     listed: outcome.listed,
+                    ground: outcome.ground,
                 });
                 wanted.warnings.extend(outcome.warnings);
                 failures.extend(outcome.failures);
@@ -294,6 +304,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let settled = followed.settled;
     let outcome = files::blocking(move || search::search(&spec, &folder, &all, &settled)).await;
     wanted.warnings.extend(outcome.warnings);
+    wanted.not_carried = outcome.not_carried;
     failures.extend(outcome.failures);
     for finding in outcome.taken {
         let Some(Step::Entry { entry }) = finding.provenance.first() else { continue };
@@ -322,13 +333,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
 }
 
 /// Takes a chart; one that two entries carry is carried once.
-fn carry(
-    wanted: &mut Wanted,
-    failures: &mut Vec<(Kind, Diagnostic)>,
-    label: &str,
-    at: &Location,
-    chart: Carried,
-) {
+fn carry(wanted: &mut Wanted, failures: &mut Vec<(Kind, Diagnostic)>, label: &str, at: &Location, chart: Carried) {
     let Carried { locked, package } = chart;
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {
@@ -422,6 +427,7 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         platforms: job.spec.platforms.clone(),
         charts: wanted.charts,
         images,
+        not_carried: wanted.not_carried,
         files: wanted.files,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);

@@ -202,7 +202,12 @@ pub(super) static DISCOVERY: Table = table(
     "What to make of images that are found",
     &[
         key("guesses", Shape::Word(&["fail", "include", "ignore"]), "What happens to findings that are guesses"),
-        key("accept", Shape::Objects(&SELECTION), "Guesses that are right"),
+        key(
+            "optional",
+            Shape::Word(&["list", "include", "ignore"]),
+            "What happens to images that only other values of a chart bring",
+        ),
+        key("accept", Shape::Objects(&SELECTION), "Guesses that are right, and optional images that are wanted"),
         key("ignore", Shape::Objects(&IGNORED), "Findings that do not count, and GitOps objects that are not followed"),
         key("rules", Shape::Objects(&RULE), "Fields of custom resources that name images"),
     ],

@@ -35,8 +35,8 @@ use crate::{
 
 pub use model::{
     Chart, ChartSource, ChartValues, Discovery, Entry, File, FileSource, Guesses, Image, Issuer, Kubernetes, Manifest,
-    ManifestSource, Mirror, Registry, Remote, RemoteSource, Rule, Selection, Spec, Substitution, Unfollowed, Variant,
-    Verify,
+    ManifestSource, Mirror, Optional, Registry, Remote, RemoteSource, Rule, Selection, Spec, Substitution, Unfollowed,
+    Variant, Verify,
 };
 pub use names::{DurationError, ObjectPattern, Pattern, PatternError, Prefix, PrefixError, SizeError, duration, size};
 pub use schema::schema;

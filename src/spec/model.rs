@@ -260,12 +260,26 @@ pub enum Guesses {
     Ignore,
 }
 
+/// Says what happens to images that only other values of a chart bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optional {
+    /// They are looked for and listed, and carried where `accept` names them.
+    #[default]
+    List,
+    /// They are looked for and count like all others.
+    Include,
+    /// They are not looked for.
+    Ignore,
+}
+
 /// Says what to make of findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
     /// What happens to guesses.
     pub guesses: Guesses,
-    /// Guesses that are right.
+    /// What happens to images that only other values of a chart bring.
+    pub optional: Optional,
+    /// Guesses that are right, and optional images that are wanted.
     pub accept: Vec<Selection>,
     /// Findings that do not count.
     pub ignore: Vec<Selection>,

@@ -12,7 +12,7 @@ use super::{
     check::{Checker, Fields, items},
     keys,
     model::{
-        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Registry, Rule, Selection, Spec, Substitution,
+        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution,
         Unfollowed, Verify,
     },
     names::Prefix,
@@ -344,6 +344,11 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         Some("ignore") => Guesses::Ignore,
         _ => Guesses::Fail,
     };
+    let optional = match fields.get("optional").and_then(Node::text) {
+        Some("include") => Optional::Include,
+        Some("ignore") => Optional::Ignore,
+        _ => Optional::List,
+    };
     let accept = selections(cx, &fields, "accept");
     let mut ignore = Vec::new();
     let mut unfollowed = Vec::new();
@@ -363,7 +368,7 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         let Some(fields) = cx.fields(node, &keys::RULE, &label) else { continue };
         rules.extend(rule(cx, fields));
     }
-    Discovery { guesses, accept, ignore, unfollowed, rules }
+    Discovery { guesses, optional, accept, ignore, unfollowed, rules }
 }
 
 fn selections(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str) -> Vec<Selection> {

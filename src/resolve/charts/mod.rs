@@ -15,6 +15,7 @@
 //! | `vendor.rs` | [`Acquired`]: dependencies put inside |
 //! | `values.rs` | values of an entry, and where a key of them stands |
 //! | `render.rs` | renderings, and their objects |
+//! | `optional.rs` | images that other values bring |
 //! | `lists.rs` | lists of images that authors publish |
 //!
 //! # Invariants
@@ -29,6 +30,7 @@ mod folder;
 mod git;
 mod lists;
 mod once;
+pub(super) mod optional;
 mod registry;
 mod render;
 mod repositories;
@@ -39,6 +41,8 @@ mod web;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+
+use optional::Ground;
 
 use super::{Job, batch::Batch, search::Listed};
 use crate::{
@@ -53,9 +57,9 @@ use crate::{
 
 pub(super) use acquire::fits;
 pub use acquire::{Acquirer, Ask};
+pub(super) use checkout::Checkout;
 pub use error::Error;
 pub use folder::{unpack, unpack_inner};
-pub(super) use checkout::Checkout;
 pub(super) use render::NOW;
 pub(super) use values::{Ready, Values};
 pub use vendor::Acquired;
@@ -69,6 +73,8 @@ pub(super) struct Outcome {
     pub(super) subject: String,
     pub(super) batches: Vec<Batch>,
     pub(super) listed: Vec<Listed>,
+    /// What trying other values takes; none when the chart does not render with those of the spec.
+    pub(super) ground: Option<Ground>,
     pub(super) warnings: Vec<Diagnostic>,
     /// Renderings that fail; the others are searched all the same, so that their mistakes are told in the same run.
     pub(super) failures: Failures,
@@ -139,14 +145,35 @@ pub(super) async fn finish(
     let Acquired { chart, package, warnings, .. } = acquired;
     let mut warnings: Vec<Diagnostic> =
         warnings.into_iter().map(|warning| Diagnostic { at: Some(entry.entry.at.clone()), ..warning }).collect();
-    let chart = Arc::new(chart);
-    let (rendering, spec_entry) = (chart.clone(), entry.clone());
-    let rendered = files::blocking(move || render::render(&rendering, &spec_entry, &values, &cluster)).await?;
-    warnings.extend(rendered.warnings);
+    let ground = Ground {
+        chart: Arc::new(chart),
+        entry: entry.clone(),
+        values: Arc::new(values),
+        cluster,
+        said: Arc::default(),
+    };
+    let (ground, mut rendered) = files::blocking(move || {
+        let rendered = render::render(&ground.chart, &ground.entry, &ground.values, &ground.cluster)?;
+        Ok::<_, Failures>((ground, rendered))
+    })
+    .await?;
+    let chart = ground.chart.clone();
+    warnings.append(&mut rendered.warnings);
+    let said = Arc::new(std::mem::take(&mut rendered.said));
+    let ground = rendered.failures.is_empty().then_some(Ground { said, ..ground });
     let mut listed = Vec::new();
     lists::read(&chart, &mut listed, &mut warnings, entry);
     let subject = render::subject(&chart, entry);
-    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, warnings, failures: rendered.failures })
+    Ok(Outcome {
+        locked,
+        package,
+        subject,
+        batches: rendered.batches,
+        listed,
+        ground,
+        warnings,
+        failures: rendered.failures,
+    })
 }
 
 /// Returns what the lock says of a chart that was found on this way.
@@ -181,9 +208,7 @@ pub(super) fn pins<'a>(job: &Job<'a>, name: &str, source: &ChartSource, label: &
         ChartSource::Repo { url, .. } => registry::Address::parse(url).ok().map(|address| address.chart().to_owned()),
         ChartSource::Path(_) => None,
     };
-    let same_entry = |locked: &LockedChart| {
-        locked.because.iter().any(|way| way.first() == Some(&Step::entry(label)))
-    };
+    let same_entry = |locked: &LockedChart| locked.because.iter().any(|way| way.first() == Some(&Step::entry(label)));
     // A chart from a folder or from git may have another name than its release.
     let by_place = match source {
         ChartSource::Path(_) => true,

@@ -19,7 +19,7 @@ use crate::{
 const MAX_VALUES: u64 = 64 << 20;
 
 /// The values of an entry, read.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(in crate::resolve) struct Values {
     base: Vec<Layer>,
     variants: Vec<(Entry, Vec<Layer>)>,
@@ -28,6 +28,7 @@ pub(in crate::resolve) struct Values {
 }
 
 /// Values that somebody put in order already.
+#[derive(Debug)]
 pub(in crate::resolve) struct Ready {
     variant: Option<Entry>,
     overrides: Overrides,
@@ -51,6 +52,7 @@ pub(super) struct Given<'a> {
 }
 
 /// Values of one origin.
+#[derive(Debug)]
 enum Layer {
     File {
         shown: String,
@@ -174,6 +176,14 @@ fn assign(overrides: Overrides, path: &str, value: &Node) -> Result<Overrides, S
 }
 
 impl Values {
+    /// Returns what the first rendering is given.
+    ///
+    /// # Errors
+    /// A `set` that JSON cannot hold.
+    pub(super) fn base(&self) -> Result<Overrides, String> {
+        apply(Overrides::new(), &self.base)
+    }
+
     /// Returns what every rendering is given, the first one first.
     ///
     /// # Errors
