@@ -14,6 +14,10 @@ use bytes::Bytes;
 
 use super::Case;
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What all cases took.
 pub struct Figures {
     pub wall: f64,
