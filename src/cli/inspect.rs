@@ -1,5 +1,7 @@
 //! `bundle inspect`.
 
+mod sheets;
+
 use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::Serialize;
@@ -7,11 +9,10 @@ use serde_json::Value;
 
 use super::{
     Context, Failure, OutputError,
-    args::{Output, Trust},
+    args::Trust,
     env, opened,
     opened::Signers,
-    ui,
-    ui::Ui,
+    ui::{self, Format, Ui},
 };
 use crate::{
     archive::{Archive, Attachment, Chart, Entry, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Time},
@@ -37,8 +38,25 @@ pub(crate) struct Args {
     images: bool,
     #[command(flatten)]
     trust: Trust,
-    #[command(flatten)]
-    pub output: Output,
+    /// Output format.
+    #[arg(id = "format", short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    output: Style,
+}
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Style {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+    /// For spreadsheets: one line for each name of an image, each chart and each file.
+    Csv,
+    /// For documents and change requests.
+    Markdown,
 }
 
 #[derive(Serialize)]
@@ -109,6 +127,15 @@ struct ImageRow<'a> {
 }
 
 impl Args {
+    /// Returns how the result is printed.
+    pub fn format(&self) -> Format {
+        match self.output {
+            Style::Json => Format::Json,
+            Style::Yaml => Format::Yaml,
+            Style::Table | Style::Csv | Style::Markdown => Format::Table,
+        }
+    }
+
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         // Looking is free: who gives no key is shown the archive and told that nothing vouches for it.
         let policy = if self.trust.keys.is_empty() { None } else { self.trust.policy()? };
@@ -120,7 +147,12 @@ impl Args {
         }
         opened::note_age(&archive, context, env::now());
         let contents = contents(&archive, Signers::of(verdict.as_ref()));
-        Ui { format: self.output.format }.print(&contents, || text(&contents, self.why)).map_err(OutputError)?;
+        let people = || match self.output {
+            Style::Csv => sheets::csv(&contents),
+            Style::Markdown => sheets::markdown(&contents),
+            _ => text(&contents, self.why),
+        };
+        Ui { format: self.format() }.print(&contents, people).map_err(OutputError)?;
         Ok(())
     }
 }

@@ -171,7 +171,7 @@ impl Command {
             Command::Resolve(args) => args.output.format,
             Command::Create(args) => args.format(),
             Command::Verify(args) => args.output.format,
-            Command::Inspect(args) => args.output.format,
+            Command::Inspect(args) => args.format(),
             Command::Why(args) => args.output.format,
             Command::Diff(args) => args.format(),
             Command::Load(args) => args.output.format,

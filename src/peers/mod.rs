@@ -296,7 +296,7 @@ impl Reader<'_> {
             let is_empty = value.is_null()
                 || value.as_seq().is_some_and(<[Node]>::is_empty)
                 || value.as_map().is_some_and(<[(Node, Node)]>::is_empty)
-                || value.text().is_some_and(|text| matches!(text, "" | "false"));
+                || value.text().is_some_and(|text| matches!(text.trim(), "" | "false"));
             if known.contains(&name.as_ref()) || is_empty {
                 continue;
             }

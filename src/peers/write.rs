@@ -144,7 +144,12 @@ impl Writer<'_> {
             }
         }
         if let Some(description) = &peer.description {
-            let _ = writeln!(head, "  description: {}", json!(description));
+            let with = format!("{head}  description: {}\n", json!(description));
+            // What no spec may say is still for people to read.
+            head = match (self.fits)(&with) {
+                Ok(()) => with,
+                Err(_) => format!("{head}  # {}\n", one_line(description)),
+            };
         }
         let fit: Vec<&String> = peer
             .platforms
@@ -163,18 +168,16 @@ impl Writer<'_> {
 
     /// Says that an item is not in the spec.
     fn lose(&mut self, item: &Item, what: String, why: String) {
-        let (what, why) = (one_line(&what), one_line(&why));
-        self.lost.push((
-            item.at.line,
-            format!("{}:{}: {}: {what}: {why}", one_line(&item.at.file), item.at.line, item.label),
-        ));
-        let text = format!("`{}`: {what} is not translated: {why}", item.label);
+        let (label, what, why) = (one_line(&item.label), one_line(&what), one_line(&why));
+        let (file, line) = (one_line(&item.at.file), item.at.line);
+        self.lost.push((line, format!("{file}:{line}: {label}: {what}: {why}")));
+        let text = format!("`{label}`: {what} is not translated: {why}");
         self.warnings.push(Diagnostic::warning("not-translated", text).at(item.at.clone()));
     }
 
     /// Says what deserves a look about an item that is in the spec.
     fn note(&mut self, item: &Item, text: String) {
-        let text = format!("`{}`: {}", item.label, one_line(&text));
+        let text = format!("`{}`: {}", one_line(&item.label), one_line(&text));
         self.warnings.push(Diagnostic::warning("translated", text).at(item.at.clone()));
     }
 
@@ -324,7 +327,7 @@ impl Writer<'_> {
             let own = item.label.rsplit_once('[').map(|(group, _)| group).unwrap_or_default();
             if own != group && own.contains('[') {
                 own.clone_into(&mut group);
-                lines.push(format!("  # {own}"));
+                lines.push(format!("  # {}", one_line(own)));
             }
             lines.push(format!("  - {entry}"));
         }
@@ -441,7 +444,8 @@ fn label_of(name: &str) -> String {
     if label.is_empty() { "bundle".to_owned() } else { label.to_owned() }
 }
 
-/// Puts a text from outside into a comment: one line, nothing that drives a terminal.
+/// Puts a text from outside into a comment: one line, nothing that drives a terminal or that YAML takes for a line's end.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.chars().map(|c| if ends(c) { ' ' } else { c }).collect()
 }

@@ -217,3 +217,21 @@ fn documents_of_other_tools_are_compared() {
         machine.ends(1, &["diff", file, "bundle.lock", "-o", "markdown"]);
     }
 }
+
+#[test]
+fn inspect_writes_sheets_and_pages() {
+    let shop = Shop::new();
+    shop.create("shop.tar");
+    let sheet = shop.machine.ok(&["inspect", "shop.tar", "-o", "csv"]).out;
+    let lines: Vec<&str> = sheet.split("\r\n").collect();
+    assert_eq!(lines[0], "kind,name,version,digest,bytes,platforms,source,signed by,why");
+    assert!(lines[2].starts_with("image,docker.io/shop/app:1,1,sha256:"), "{sheet}");
+    assert!(lines[2].contains("linux/amd64,docker.io,,") && lines[2].contains("deploy/app.yaml:8"), "{sheet}");
+    assert!(lines[3].starts_with("file,motd/motd.txt,,sha256:"), "{sheet}");
+    let page = shop.machine.ok(&["inspect", "shop.tar", "-o", "markdown", "--key", "shop.pub"]).out;
+    assert!(page.starts_with("# shop 1.0.0\n") && page.contains("| signed by | SHA256:"), "{page}");
+    assert!(
+        page.contains("## Images\n\n| image |") && page.contains("| docker.io/shop/app:1 | linux/amd64 |"),
+        "{page}"
+    );
+}

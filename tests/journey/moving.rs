@@ -257,3 +257,71 @@ fn texts_from_outside_cannot_leave_their_comment() {
     let (spec, _) = Spec::parse("bundle.yaml", &text).unwrap_or_else(|error| panic!("{error:#?}\n{text}"));
     assert!(spec.images.is_empty() && spec.charts.is_empty(), "{text}");
 }
+
+mod properties {
+    use airgap_bundler::{error::Severity, peers, spec::Spec};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn fits(text: &str) -> Result<(), String> {
+        Spec::parse("", text).map(drop).map_err(|mistakes| {
+            let first = mistakes.into_iter().find(|one| one.severity == Severity::Error);
+            first.map(|one| one.message).unwrap_or_default()
+        })
+    }
+
+    /// Names, references, addresses, and what people and attackers write in their place.
+    fn word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z]{1,4}(\\.io)?/[a-z]{1,3}(:[0-9.]{1,4})?",
+            "(https|http|oci|git\\+https)://[a-z]{1,3}\\.[a-z]{2}/[a-z]{0,3}(\\.git)?(@[a-z0-9]{1,3})?",
+            "[a-z0-9./-]{0,8}",
+            "\\PC{0,8}",
+            "[ -~\n]{0,8}",
+            Just("###ZARF_PKG_TMPL_X###".to_owned()),
+            Just("- y\n  z: {".to_owned()),
+        ]
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let words = || proptest::collection::vec(word(), 0..4);
+        let all = (word(), word(), words(), words(), words(), words(), 0usize..4);
+        all.prop_map(|(name, version, images, charts, files, values, which)| {
+            let chart = |url: &String| {
+                json!({"name": name, "version": version, "url": url, "repoURL": url, "localPath": values.first(), "path": values.get(1),
+                    "valuesFiles": values, "values": {name.clone(): version}, "namespace": name})
+            };
+            let charts: Vec<Value> = charts.iter().map(chart).collect();
+            let named: Vec<Value> = images.iter().map(|name| json!({"name": name, "key": version})).collect();
+            let files: Vec<Value> = files.iter().map(|file| json!({"source": file, "target": name, "path": file, "name": version})).collect();
+            match which {
+                0 => json!({"kind": "ZarfPackageConfig", "metadata": {"name": name, "version": version, "description": name, "architecture": name},
+                    "components": [{"images": images, "charts": charts, "files": files, "manifests": [{"files": values, "kustomizations": values}], "x": name}]}),
+                1 => json!({"kind": "ImageSetConfiguration", "apiVersion": "mirror.openshift.io/v2alpha1", "metadata": {"name": name},
+                    "mirror": {"additionalImages": named, "blockedImages": named, "platform": {"architectures": images},
+                    "helm": {"local": charts, "repositories": [{"url": version, "charts": charts}]}, "operators": charts}}),
+                2 => json!({"kind": name, "apiVersion": "content.hauler.cattle.io/v1", "metadata": {"annotations": {"hauler.dev/registry": version}},
+                    "spec": {"images": named}}),
+                _ => json!({"images": images}),
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_read_becomes_a_spec_that_parses(document in document(), folder in "(\\.\\./){0,2}[a-z]{0,3}") {
+            if let Ok(peer) = peers::read("x.yaml", &document.to_string()) {
+                let written = peers::write(&peer, &folder, &fits);
+                let parsed = Spec::parse("bundle.yaml", &written.text);
+                prop_assert!(parsed.is_ok(), "{:#?}\n{}\n{}", parsed.err(), document, written.text);
+            }
+        }
+
+        #[test]
+        fn reading_never_panics(text in "[ -~\n]{0,80}", noise in "\\PC{0,40}") {
+            let _ = (peers::read("x", &text), peers::read("x", &noise));
+        }
+    }
+}

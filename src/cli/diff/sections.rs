@@ -41,14 +41,11 @@ impl Sections {
 
     /// Lays the tables out for a pull request.
     pub(super) fn markdown(&self, old: &str, new: &str) -> String {
-        let mut text = format!("# {} → {}\n\n{}\n", escaped(old), escaped(new), self.last_line(old, new).trim_end());
+        let mut text =
+            format!("# {} → {}\n\n{}\n", ui::markdown(old), ui::markdown(new), self.last_line(old, new).trim_end());
         for section in &self.sections {
-            text.push_str(&format!("\n## {}\n\n| {} |\n", section.title, section.headers.join(" | ")));
-            text.push_str(&format!("|{}\n", "---|".repeat(section.headers.len())));
-            for row in &section.rows {
-                let cells: Vec<String> = row.iter().map(|cell| escaped(cell)).collect();
-                text.push_str(&format!("| {} |\n", cells.join(" | ")));
-            }
+            text.push_str(&format!("\n## {}\n\n", section.title));
+            text.push_str(&ui::markdown_table(&section.headers, &section.rows));
         }
         text
     }
@@ -59,23 +56,6 @@ impl Sections {
             summary => ui::clean(summary) + "\n",
         }
     }
-}
-
-/// Takes the meaning that Markdown gives to some characters away.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in ui::clean(text).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '&' => out.push_str("&amp;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Returns the best reason of several, and how many more there are.
