@@ -181,6 +181,9 @@ pub struct Rendered {
 pub struct Options {
     /// Does not hold the values against the schema.
     pub skip_schema_validation: bool,
+    /// Does not free the memory of templates and values: the process ends afterwards, and taking it apart piece by piece
+    /// takes a tenth of the time of a rendering.
+    pub keeps_memory: bool,
 }
 
 /// Renders a chart.
@@ -332,10 +335,13 @@ fn run(
     builder.chart(&live, live.metadata.name.as_str(), values.seen_as(DictKind::Values), true);
     let Builder { units, tables, .. } = builder;
     track(&values);
-    let outputs = execute(&units, ambient, limits, &mut rendered)?;
+    let outputs = execute(&units, ambient, limits, options, &mut rendered)?;
     documents(outputs, &units, &live.metadata.name, &mut rendered)?;
     crds(&live, &live.metadata.name, &mut rendered.crds);
     unused(&given, &values, &tables, "", &mut rendered.warnings);
+    if options.keeps_memory {
+        std::mem::forget((units, tables, values, given, live));
+    }
     Ok(rendered)
 }
 
@@ -350,6 +356,7 @@ fn execute(
     units: &BTreeMap<String, Unit>,
     ambient: &Ambient,
     limits: &Limits,
+    options: &Options,
     rendered: &mut Rendered,
 ) -> Result<BTreeMap<String, (String, Trail)>, Error> {
     let names = order(units);
@@ -388,6 +395,9 @@ fn execute(
         outputs.insert(name.clone(), (text(out), trail));
     }
     rendered.steps = interp.steps();
+    if options.keeps_memory {
+        std::mem::forget(interp);
+    }
     Ok(outputs)
 }
 
