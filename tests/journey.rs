@@ -14,3 +14,4 @@ mod signatures;
 mod sparse;
 mod stock_tools;
 mod terminal;
+mod well_known;
