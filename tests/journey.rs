@@ -18,3 +18,4 @@ mod sparse;
 mod stock_tools;
 mod terminal;
 mod upstream;
+mod well_known;

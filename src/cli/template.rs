@@ -199,7 +199,11 @@ impl Args {
     /// Renders a chart of this machine.
     pub fn run_here(&self, context: &Context) -> Result<(), Failure> {
         let (name, chart) = self.names()?;
-        self.show(context, name, &load(Path::new(chart))?)
+        let chart = load(Path::new(chart))?;
+        let done = self.show(context, name, &chart);
+        // The process ends now, and its memory with it.
+        std::mem::forget(chart);
+        done
     }
 
     /// Renders a chart and prints what it gives.
@@ -215,7 +219,8 @@ impl Args {
         let mut random = [0; 32];
         SystemRandomness.fill(&mut random)?;
         let ambient = Ambient { now: Time::unix(now), random, keys: KeySource::Fresh };
-        let options = Options { skip_schema_validation: self.skip_schema_validation, ..Options::default() };
+        let options =
+            Options { skip_schema_validation: self.skip_schema_validation, keeps_memory: true, ..Options::default() };
         let overrides = self.overrides()?;
         let rendered = render(chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;
         for warning in &rendered.warnings {
@@ -235,6 +240,7 @@ impl Args {
             show_only: self.show_only.clone(),
         };
         let output = to_helm_template_output(&rendered, &show)?;
+        std::mem::forget(rendered);
         ui::write_all(output.as_bytes()).map_err(OutputError)?;
         Ok(())
     }

@@ -183,6 +183,9 @@ pub struct Options {
     pub skip_schema_validation: bool,
     /// Runs these templates only, by their paths with the chart's name in front; all when there are none.
     pub only: BTreeSet<String>,
+    /// Does not free the memory of templates and values: the process ends afterwards, and taking it apart piece by piece
+    /// takes a tenth of the time of a rendering.
+    pub keeps_memory: bool,
 }
 
 /// Renders a chart.
@@ -384,10 +387,13 @@ pub(super) fn run(
     for name in order(&units) {
         templates.add(&known.parse(name, &units[name].file.data)?);
     }
-    let outputs = execute(templates, &units, &options.only, ambient, limits, &mut rendered)?;
+    let outputs = execute(templates, &units, ambient, limits, options, &mut rendered)?;
     documents(outputs, &units, &live.metadata.name, &mut rendered)?;
     crds(&live, &live.metadata.name, &mut rendered.crds);
     unused(&given, &values, &tables, "", &mut rendered.warnings);
+    if options.keeps_memory {
+        std::mem::forget((units, tables, values, given, live));
+    }
     Ok(rendered)
 }
 
@@ -401,16 +407,16 @@ fn order(units: &BTreeMap<String, Unit>) -> Vec<&String> {
 fn execute(
     templates: Templates,
     units: &BTreeMap<String, Unit>,
-    only: &BTreeSet<String>,
     ambient: &Ambient,
     limits: &Limits,
+    options: &Options,
     rendered: &mut Rendered,
 ) -> Result<BTreeMap<String, (String, Trail)>, Error> {
     let mut interp = Interp::new(templates, ambient, limits);
     let mut outputs = BTreeMap::new();
     for name in order(units) {
         let hidden = name.rsplit('/').next().is_some_and(|base| base.starts_with('_'));
-        if hidden || !(only.is_empty() || only.contains(name)) {
+        if hidden || !(options.only.is_empty() || options.only.contains(name)) {
             continue;
         }
         let unit = &units[name];
@@ -426,6 +432,9 @@ fn execute(
         outputs.insert(name.clone(), (text(out), trail));
     }
     rendered.steps = interp.steps();
+    if options.keeps_memory {
+        std::mem::forget(interp);
+    }
     Ok(outputs)
 }
 

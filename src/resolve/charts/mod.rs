@@ -48,6 +48,7 @@ use super::{Job, batch::Batch, search::Listed};
 use crate::{
     discover::Step,
     error::{Classify as _, Diagnostic, Kind},
+    event::{Event, Phase},
     files,
     helm::Package,
     lock::{LockedChart, LockedDependency},
@@ -88,8 +89,17 @@ pub(super) async fn charts<'a>(
     job: &Job<'a>,
     acquirer: &Acquirer,
 ) -> Vec<(&'a spec::Chart, Result<Outcome, Failures>)> {
+    if !job.spec.charts.is_empty() {
+        job.observer.on(&Event::Planned { phase: Phase::Charts, items: job.spec.charts.len() as u64, bytes: 0 });
+    }
     stream::iter(&job.spec.charts)
-        .map(async |chart| (chart, one(job, acquirer, chart).await))
+        .map(async |chart| {
+            let done = one(job, acquirer, chart).await;
+            if done.is_ok() {
+                job.observer.on(&Event::Done { phase: Phase::Charts, item: chart.name.clone(), bytes: 0 });
+            }
+            (chart, done)
+        })
         .buffered(job.jobs.max(1))
         .collect()
         .await

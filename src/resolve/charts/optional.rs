@@ -182,7 +182,7 @@ impl Search<'_, '_> {
             return Outcome::RanOut;
         }
         self.found.renderings += 1;
-        let options = Options { skip_schema_validation: true, only: only.clone() };
+        let options = Options { skip_schema_validation: true, only: only.clone(), ..Options::default() };
         let Ok(rendered) = self.session.render(&self.values(switches), &options) else { return Outcome::Failed };
         self.steps += rendered.steps;
         let mut images = Images::new();
