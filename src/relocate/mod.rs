@@ -42,7 +42,7 @@ use crate::{
 pub use issuers::{Issuer, Secured, secure};
 pub use kustomize::component;
 pub use names::{Names, Place};
-pub use overlay::{Overlay, Setting, Setup, Unmoved, overlay};
+pub use overlay::{Overlay, Setting, Setup, Unmoved, overlay, overlay_of_all};
 pub use rewrite::{Choices, Moved, Rewritten, rewrite};
 
 /// Says why nothing was relocated.

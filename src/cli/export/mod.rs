@@ -2,6 +2,8 @@
 
 mod images;
 mod input;
+mod kustomize;
+mod values;
 
 use super::{Context, Failure, ui::Format};
 
@@ -15,12 +17,16 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Images(images::Args),
+    Values(values::Args),
+    Kustomize(kustomize::Args),
 }
 
 impl Args {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.what {
             What::Images(args) => args.run(context),
+            What::Values(args) => args.run(context).await,
+            What::Kustomize(args) => args.run(context),
         }
     }
 
@@ -28,6 +34,7 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
+            What::Values(_) | What::Kustomize(_) => Format::Table,
         }
     }
 }

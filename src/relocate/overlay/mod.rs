@@ -201,6 +201,34 @@ pub fn overlay(setup: &Setup<'_>, names: &mut Names, digests: bool) -> Result<Ov
     Ok(result)
 }
 
+/// Derives one overlay for several renderings of a chart: what one needs beyond the others is added.
+///
+/// # Errors
+/// As [`overlay`].
+pub fn overlay_of_all(setups: Vec<Setup<'_>>, names: &mut Names, digests: bool) -> Result<Overlay, Error> {
+    let mut all = Overlay { json: json!({}), ..Overlay::default() };
+    for mut setup in setups {
+        if !all.settings.is_empty() {
+            setup.overrides = setup.overrides.file("overlay", all.json.to_string());
+        }
+        let values = helm::computed_values(setup.chart, &setup.overrides)
+            .map_err(|cause| Error::Chart { chart: setup.chart.name().to_owned(), cause })?;
+        let next = overlay(&setup, names, digests)?;
+        for setting in next.settings {
+            put(&mut all.json, &values, &setting.way, setting.value.clone());
+            match all.settings.iter_mut().find(|known| known.way == setting.way) {
+                Some(known) => *known = setting,
+                None => all.settings.push(setting),
+            }
+        }
+        all.moved.extend(next.moved);
+        all.unmoved.extend(next.unmoved);
+        all.unpinned.extend(next.unpinned);
+    }
+    all.moved.retain(|image, _| !all.unmoved.iter().any(|unmoved| unmoved.image == *image));
+    Ok(all)
+}
+
 impl Want {
     fn is_pinned_as(&self, text: &str) -> bool {
         let Some(digest) = self.digest else { return false };

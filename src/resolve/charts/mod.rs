@@ -12,6 +12,7 @@
 //! | `repositories.rs` | helm's `repositories.yaml` |
 //! | `once.rs` | everything is fetched once |
 //! | `vendor.rs` | [`Acquired`]: dependencies put inside |
+//! | `inputs.rs` | [`inputs`]: charts with what they are rendered with, for others that render |
 //! | `values.rs` | values of an entry, and where a key of them stands |
 //! | `render.rs` | renderings, and their objects |
 //! | `lists.rs` | lists of images that authors publish |
@@ -25,6 +26,7 @@ mod acquire;
 mod error;
 mod folder;
 mod git;
+mod inputs;
 mod lists;
 mod once;
 mod registry;
@@ -52,6 +54,7 @@ use crate::{
 pub use acquire::{Acquirer, Ask};
 pub use error::Error;
 pub use folder::{unpack, unpack_inner};
+pub use inputs::{Input, ambient, inputs};
 pub(super) use render::NOW;
 pub use vendor::Acquired;
 
