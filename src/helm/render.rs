@@ -263,6 +263,21 @@ impl Known {
     }
 }
 
+/// Returns the values that the templates of a chart see: those given over the defaults of the chart and its subcharts.
+///
+/// # Errors
+/// [`Error`] for values that cannot be merged or written as JSON.
+pub fn computed_values(chart: &Chart, values: &Overrides) -> Result<serde_json::Value, Error> {
+    chart.check_dependencies()?;
+    let given = values.merged()?;
+    let mut live = Live::of(chart)?;
+    live.process(&given)?;
+    let computed = coalesce_values(&live, &given, false)?;
+    let failed = |message: String| Error::Values { origin: "computed values".to_owned(), message };
+    let text = super::funcs::json::compact(&Value::Dict(computed)).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
+}
+
 fn entry(key: &str, value: Value) -> (Str, Value) {
     (Str::from(key), value)
 }

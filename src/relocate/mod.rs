@@ -12,6 +12,8 @@
 //! | `names.rs` | [`Names`]: where an image is in the enclave, and whether it was carried |
 //! | `rewrite.rs` | [`rewrite`]: images in manifests |
 //! | `edit.rs` | from places in nested texts to bytes of the outermost one |
+//! | `overlay/` | [`overlay`]: values that move the images of a chart, and the proof |
+//! | `kustomize.rs` | [`component`]: an images transformer |
 //! | `issuers.rs` | [`secure`]: what asks the internet for certificates |
 //! | `structure.rs` | entries that come and go in a text |
 //!
@@ -26,7 +28,9 @@
 
 mod edit;
 mod issuers;
+mod kustomize;
 mod names;
+mod overlay;
 mod rewrite;
 mod structure;
 
@@ -36,7 +40,9 @@ use crate::{
 };
 
 pub use issuers::{Issuer, Secured, secure};
+pub use kustomize::component;
 pub use names::{Names, Place};
+pub use overlay::{Overlay, Setting, Setup, Unmoved, overlay, overlay_of_all};
 pub use rewrite::{Choices, Moved, Rewritten, rewrite};
 
 /// Says why nothing was relocated.
@@ -55,6 +61,14 @@ pub enum Error {
     NotCarried {
         /// Each with its place.
         missing: Vec<Diagnostic>,
+    },
+    /// A chart does not render.
+    #[error("the chart {chart} does not render: {cause}")]
+    Chart {
+        /// Its name.
+        chart: String,
+        /// Why.
+        cause: crate::helm::Error,
     },
     /// A name has no place in the enclave.
     #[error(transparent)]
@@ -75,6 +89,7 @@ impl Classify for Error {
             Error::Manifests { .. } => Kind::Usage,
             Error::NotCarried { .. } => Kind::Incomplete,
             Error::Name(error) => error.kind(),
+            Error::Chart { cause, .. } => cause.kind(),
             Error::Changed { .. } => Kind::Internal,
         }
     }

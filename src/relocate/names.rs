@@ -102,9 +102,12 @@ impl Names {
         Ok(Place::Moved { name: format!("{}/{repository}", self.target.host), digest })
     }
 
-    /// Returns the repository of charts: what stands before `/NAME` in `helm install oci://…`.
-    pub fn charts(&self) -> String {
-        format!("{}/charts", self.target)
+    /// Returns where a chart is, as `helm install` takes it.
+    ///
+    /// # Errors
+    /// [`RenameError`] when an image has that name already.
+    pub fn chart(&mut self, name: &str) -> Result<String, RenameError> {
+        Ok(format!("oci://{}/{}", self.target.host, self.renamer.own(&["charts", name])?))
     }
 }
 

@@ -210,7 +210,7 @@ fn written(piece: &Piece, objects: &[Object]) -> Option<String> {
 }
 
 /// Returns the new reference: the new name, and what was written behind the old one.
-fn whole(image: &Reference, name: &str, digest: Option<Digest>) -> String {
+pub(super) fn whole(image: &Reference, name: &str, digest: Option<Digest>) -> String {
     let mut text = name.to_owned();
     if let Some(tag) = &image.tag {
         text.push_str(&format!(":{tag}"));

@@ -2,10 +2,12 @@
 
 mod images;
 mod input;
+mod kustomize;
 mod mirrors;
 mod output;
 mod policy;
 mod trust;
+mod values;
 
 use super::{Context, Failure, ui::Format};
 
@@ -22,6 +24,8 @@ enum What {
     Trust(trust::Args),
     Policy(policy::Args),
     Images(images::Args),
+    Values(values::Args),
+    Kustomize(kustomize::Args),
 }
 
 impl Args {
@@ -31,6 +35,8 @@ impl Args {
             What::Trust(args) => args.run(),
             What::Policy(args) => args.run(context),
             What::Images(args) => args.run(context),
+            What::Values(args) => args.run(context).await,
+            What::Kustomize(args) => args.run(context),
         }
     }
 
@@ -38,7 +44,7 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
-            What::Mirrors(_) | What::Trust(_) | What::Policy(_) => Format::Table,
+            What::Mirrors(_) | What::Trust(_) | What::Policy(_) | What::Values(_) | What::Kustomize(_) => Format::Table,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `repositories.rs` | helm's `repositories.yaml` |
 //! | `once.rs` | everything is fetched once |
 //! | `vendor.rs` | [`Acquired`]: dependencies put inside |
+//! | `inputs.rs` | [`inputs`]: charts with what they are rendered with, for others that render |
 //! | `values.rs` | values of an entry, and where a key of them stands |
 //! | `render.rs` | renderings, and their objects |
 //! | `optional.rs` | images that other values bring |
@@ -28,6 +29,7 @@ mod checkout;
 mod error;
 mod folder;
 mod git;
+mod inputs;
 mod lists;
 mod once;
 pub(super) mod optional;
@@ -61,6 +63,7 @@ pub use acquire::{Acquirer, Ask};
 pub(super) use checkout::Checkout;
 pub use error::Error;
 pub use folder::{unpack, unpack_inner};
+pub use inputs::{Input, ambient, inputs};
 pub(super) use render::NOW;
 pub(super) use values::{Ready, Values};
 pub use vendor::Acquired;
