@@ -30,12 +30,15 @@
 //! | places | [`net`] | the HTTP client: trust, queues, retries, redirects |
 //! | places | [`store`] | sources, sinks, walking and copying content |
 //! | places | [`registry`] | one repository of a registry as source and sink |
+//! | places | [`cluster`] | the Kubernetes API: what runs there, server-side apply |
 //! | format | [`archive`] | the bundle file: layout, writer, reader |
 //! | verbs | [`resolve`] | spec → lock: read inputs, find images, pin |
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
 //! | verbs | [`audit`] | what changed, and what a list misses: reports |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
+//! | verbs | [`relocate`] | manifests, values and kustomizations that name the enclave's registry |
+//! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
 
@@ -73,6 +76,8 @@ pub mod store;
 
 pub mod registry;
 
+pub mod cluster;
+
 pub mod archive;
 
 pub mod resolve;
@@ -84,5 +89,9 @@ pub mod load;
 pub mod audit;
 
 pub mod serve;
+
+pub mod relocate;
+
+pub mod export;
 
 pub mod cli;

@@ -50,7 +50,6 @@ fn judge(template: &str, end: &End) {
 }
 
 #[test]
-#[ignore = "too slow without optimisation: run it with --release"]
 fn templates_that_grow_without_end() {
     use End::Error;
     for (template, end) in [

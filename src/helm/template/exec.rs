@@ -254,7 +254,7 @@ impl<'e> Interp<'e> {
     /// # Errors
     /// [`CallError`] when it is no template or fails.
     pub fn tpl(&mut self, text: &Str, data: Value) -> Result<Value, CallError> {
-        if !text.bytes().windows(2).any(|pair| pair == b"{{") {
+        if memchr::memmem::find(text.bytes(), b"{{").is_none() {
             return Ok(Value::str(without_no_value(text.bytes().to_vec())));
         }
         self.spend((text.len() / 8) as u64)?;
@@ -313,7 +313,10 @@ impl<'e> Interp<'e> {
             return frame.limit(0, &"...", limit);
         }
         match node {
-            Node::Text(pos, text) => self.write(frame, *pos, text, out, true)?,
+            Node::Text(pos, len) => {
+                let source = &frame.template.source;
+                self.write(frame, *pos, source.piece(*pos, *len).as_bytes(), out, true)?;
+            }
             Node::Action(pipe) => {
                 let value = self.pipe(frame, dot, pipe)?;
                 if pipe.decl.is_empty() {
@@ -737,16 +740,7 @@ fn checked(frame: &Frame<'_>, value: Value, param: Param, pos: Pos, code: &dyn s
 /// Removes `<no value>`, which Go prints for what is missing and helm takes out again.
 pub fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     const MARK: &[u8] = b"<no value>";
-    let find = |text: &[u8]| {
-        let mut at = 0;
-        loop {
-            at += text[at..].iter().position(|byte| *byte == MARK[0])?;
-            if text[at..].starts_with(MARK) {
-                return Some(at);
-            }
-            at += 1;
-        }
-    };
+    let find = |text: &[u8]| memchr::memmem::find(text, MARK);
     let Some(mut at) = find(&text) else { return text };
     let mut kept = Vec::with_capacity(text.len());
     let mut rest = &text[..];

@@ -14,7 +14,7 @@ use super::{
     ast::{Branch, Command, Expr, Node, Number, Pipe, Pos},
     lexer::{Keyword, LexError, Lexeme, Lexer, Token},
     number::{parse_number, unquote, unquote_char},
-    value::{self, Value},
+    value::Value,
 };
 use crate::helm::funcs;
 
@@ -42,6 +42,11 @@ impl Source {
 }
 
 impl Source {
+    /// Returns so many bytes of the text from an offset on.
+    pub fn piece(&self, from: Pos, len: u32) -> &str {
+        self.text.get(from as usize..from as usize + len as usize).unwrap_or_default()
+    }
+
     /// Returns the line that holds an offset, without the white space around it and cut to a length for messages.
     pub fn line_text(&self, pos: Pos) -> String {
         const SHOWN: usize = 300;
@@ -67,12 +72,10 @@ pub struct Template {
 impl Template {
     /// Tells whether there is nothing but white space in it.
     pub fn is_empty(&self) -> bool {
-        self.root.iter().all(|node| matches!(node, Node::Text(_, text) if is_blank(text)))
+        self.root
+            .iter()
+            .all(|node| matches!(node, Node::Text(pos, len) if self.source.piece(*pos, *len).trim().is_empty()))
     }
-}
-
-fn is_blank(text: &[u8]) -> bool {
-    value::text(text).trim().is_empty()
 }
 
 /// Says what the template breaks, and where.
@@ -120,7 +123,8 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, ParseError> {
 /// speaks of one of the names.
 pub fn renamed(parsed: &Parsed, name: &str) -> Option<Parsed> {
     let before = &parsed.first()?.source;
-    if before.text.contains(&*before.name) || before.text.contains(name) {
+    let speaks_of = |name: &str| memchr::memmem::find(before.text.as_bytes(), name.as_bytes()).is_some();
+    if speaks_of(&before.name) || speaks_of(name) {
         return None;
     }
     let source = Rc::new(Source { name: name.into(), text: before.text.clone() });
@@ -314,10 +318,7 @@ impl<'a> Parser<'a> {
     fn node(&mut self) -> Parse<Result<Node, Closed>> {
         let lexeme = self.next_word()?;
         match lexeme.token {
-            Token::Text => {
-                let text = self.text(lexeme).as_bytes();
-                Ok(Ok(Node::Text(lexeme.start as Pos, text.into())))
-            }
+            Token::Text => Ok(Ok(Node::Text(lexeme.start as Pos, (lexeme.end - lexeme.start) as u32))),
             Token::LeftDelim => self.deeper(Self::action),
             _ => self.unexpected(lexeme, "input"),
         }
@@ -399,7 +400,7 @@ impl<'a> Parser<'a> {
                     otherwise = nodes;
                     if otherwise.is_empty() {
                         // An else without a body still is one.
-                        otherwise.push(Node::Text(0, Rc::from(&b""[..])));
+                        otherwise.push(Node::Text(0, 0));
                     }
                 }
             }

@@ -10,7 +10,7 @@
 use std::{
     borrow::{Borrow, Cow},
     cell::RefCell,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
 };
@@ -186,7 +186,7 @@ struct Shared {
 #[derive(Debug, Default)]
 pub struct Reads {
     /// Single keys.
-    pub keys: HashSet<Str>,
+    pub keys: BTreeSet<Str>,
     /// Everything at once, as printing or merging does.
     pub whole: bool,
 }

@@ -1,0 +1,44 @@
+//! `bundle export`: one file per sub-command.
+
+mod images;
+mod input;
+mod mirrors;
+mod output;
+mod policy;
+mod trust;
+
+use super::{Context, Failure, ui::Format};
+
+/// Write what the machines of the enclave are configured with, from what an archive holds.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Mirrors(mirrors::Args),
+    Trust(trust::Args),
+    Policy(policy::Args),
+    Images(images::Args),
+}
+
+impl Args {
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self.what {
+            What::Mirrors(args) => args.run(context),
+            What::Trust(args) => args.run(),
+            What::Policy(args) => args.run(context),
+            What::Images(args) => args.run(context),
+        }
+    }
+
+    /// Returns how the result is printed, for errors in the same form.
+    pub fn format(&self) -> Format {
+        match &self.what {
+            What::Images(args) => args.output.format,
+            What::Mirrors(_) | What::Trust(_) | What::Policy(_) => Format::Table,
+        }
+    }
+}
