@@ -235,3 +235,74 @@ fn files(list: &Peer, needed: &Snapshot, found: &mut Coverage) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        lock::{LockedChart, LockedFile},
+        peers,
+    };
+
+    fn needed(charts: &[(&str, &str)], files: &[(&str, Option<&str>)]) -> Snapshot {
+        let charts = charts.iter().map(|(name, version)| LockedChart {
+            chart: (*name).into(),
+            version: (*version).into(),
+            digest: Digest::sha256(b""),
+            archive: Digest::sha256(b""),
+            size: 0,
+            source: format!("https://charts.example.com/{name}-{version}.tgz"),
+            vendored: Vec::new(),
+            because: Vec::new(),
+        });
+        let files = files.iter().map(|(name, url)| LockedFile {
+            name: (*name).into(),
+            path: url.is_none().then(|| format!("files/{name}")),
+            url: url.map(str::to_owned),
+            entry: "files[0]".into(),
+            members: Vec::new(),
+        });
+        Snapshot {
+            name: "x".into(),
+            version: "1".into(),
+            sequence: 1,
+            platforms: String::new(),
+            images: BTreeMap::new(),
+            charts: charts.collect(),
+            files: files.collect(),
+            blobs: None,
+        }
+    }
+
+    const HAULER: &str = "apiVersion: content.hauler.cattle.io/v1\nkind: Charts\nspec:\n  charts:\n    \
+         - {name: one, repoURL: 'https://charts.example.com', version: v1.0.0}\n    \
+         - {name: two, repoURL: 'oci://r.example.com/charts', version: 2.0.0}\n    \
+         - {name: any, repoURL: 'https://charts.example.com'}\n    \
+         - {name: stale, repoURL: 'https://charts.example.com', version: 1.0.0}\n---\n\
+         apiVersion: content.hauler.cattle.io/v1\nkind: Files\nspec:\n  files:\n    \
+         - {path: 'https://example.com/tool', name: tool}\n    - {path: ./motd.txt}\n    - {path: gone.txt}\n";
+
+    #[test]
+    fn charts_and_files_are_compared_where_the_list_knows_them() {
+        let list = peers::read("hauler.yaml", HAULER).unwrap();
+        let charts = [("any", "7.0.0"), ("missing", "1.0.0"), ("one", "1.0.0"), ("two", "2.1.0")];
+        let files = [("motd.txt", None), ("bin/tool", Some("https://example.com/tool")), ("extra", None)];
+        let found = coverage(&list, &needed(&charts, &files));
+        let said = |list: &[Other]| list.iter().map(|one| format!("{}: {}", one.what, one.why)).collect::<Vec<_>>();
+        assert_eq!(
+            said(&found.charts),
+            [
+                "two 2.0.0: another version is carried: 2.1.0",
+                "stale 1.0.0: stale: nothing carries it",
+                "missing 1.0.0: missing: it is carried and not listed",
+            ]
+        );
+        assert_eq!(
+            said(&found.files),
+            ["gone.txt: stale: nothing carries it", "extra: missing: it is carried and not listed"]
+        );
+        let images = peers::read("images.txt", "nginx\n").unwrap();
+        let found = coverage(&images, &needed(&charts, &files));
+        assert!(found.charts.is_empty() && found.files.is_empty() && found.stale.len() == 1);
+    }
+}

@@ -416,3 +416,92 @@ fn sizes(old: &BTreeMap<Digest, u64>, new: &BTreeMap<Digest, u64>) -> SizeChange
     let (from, to): (u64, u64) = (old.values().sum(), new.values().sum());
     SizeChange { from, to, new: to.saturating_sub(shared), shared, gone: from.saturating_sub(shared) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::{Confidence, Step};
+
+    fn chart(name: &str, version: &str, content: &[u8], entry: &str) -> LockedChart {
+        LockedChart {
+            chart: name.into(),
+            version: version.into(),
+            digest: Digest::sha256(content),
+            archive: Digest::sha256(content),
+            size: content.len() as u64,
+            source: format!("https://charts.example.com/{name}-{version}.tgz"),
+            vendored: Vec::new(),
+            because: vec![vec![Step::entry(entry)]],
+        }
+    }
+
+    fn seen(content: &[u8], entry: &str, line: u32) -> ImageSeen {
+        let provenance = vec![Step::entry(entry), Step::File { file: "a.yaml".into(), line: Some(line) }];
+        let because = vec![Finding { written: "x".into(), confidence: Confidence::Schema, provenance }];
+        ImageSeen { digest: Digest::sha256(content), because, from: None, verified: Vec::new(), size: None }
+    }
+
+    #[test]
+    fn jumps_are_graded() {
+        for (from, to, jump) in [
+            ("1.2.3", "2.0.0", Some(Jump::Major)),
+            ("v1.2.3", "v1.3.0", Some(Jump::Minor)),
+            ("1.27", "1.27.1", Some(Jump::Patch)),
+            ("1.27-alpine", "1.27-slim", Some(Jump::Suffix)),
+            ("1.2.3", "1.2.2", Some(Jump::Back)),
+            ("1.2.3", "1.2.3-rc.1", Some(Jump::Back)),
+            ("latest", "1.0.0", None),
+        ] {
+            assert_eq!(Jump::of(from, to), jump, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn every_change_of_a_chart_has_its_list() {
+        let old = [
+            chart("gone", "1.0.0", b"gone", "charts[0]"),
+            chart("moved", "1.0.0", b"one", "charts[1]"),
+            chart("newer", "1.0.0", b"newer", "charts[2]"),
+            chart("other", "1.0.0", b"other", "charts[3]"),
+            chart("same", "1.0.0", b"same", "charts[4]"),
+        ];
+        let new = [
+            chart("added", "1.0.0", b"added", "charts[0]"),
+            chart("moved", "1.0.0", b"two", "charts[1]"),
+            chart("newer", "2.0.0", b"newer", "charts[2]"),
+            chart("other", "1.0.0", b"other", "charts[9]"),
+            chart("same", "1.0.0", b"same", "charts[4]"),
+        ];
+        let changed = charts(&old, &new);
+        let names = |list: &[ChartChange]| list.iter().map(|one| one.chart.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&changed.added), ["added"]);
+        assert_eq!(names(&changed.removed), ["gone"]);
+        assert_eq!(names(&changed.versions), ["newer"]);
+        assert_eq!(changed.versions[0].jump, Some(Jump::Major));
+        assert_eq!(names(&changed.moved), ["moved"]);
+        assert_eq!(names(&changed.reasons), ["other"]);
+        assert!(charts(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn several_tags_of_a_repository_are_one_change_and_lines_are_none() {
+        let name = |text: &str| text.parse::<Reference>().unwrap();
+        let old = BTreeMap::from([
+            (name("a.io/a:1"), seen(b"1", "images[0]", 3)),
+            (name("a.io/a:2"), seen(b"2", "images[1]", 3)),
+        ]);
+        let new = BTreeMap::from([
+            (name("a.io/a:1"), seen(b"1", "images[0]", 99)),
+            (name("a.io/a:3"), seen(b"3", "images[1]", 3)),
+            (name("a.io/a:4"), seen(b"4", "images[2]", 3)),
+        ]);
+        let changed = images(&old, &new);
+        assert!(changed.reasons.is_empty() && changed.added.is_empty() && changed.removed.is_empty());
+        let [one] = &changed.versions[..] else { panic!("{changed:?}") };
+        assert_eq!((one.from.len(), one.to.len(), one.jump), (1, 2, None));
+        let signed = ImageSeen { verified: vec!["a.pub".into()], ..seen(b"1", "images[0]", 3) };
+        let changed =
+            images(&old, &BTreeMap::from([(name("a.io/a:1"), signed), (name("a.io/a:2"), seen(b"2", "images[1]", 3))]));
+        assert_eq!(changed.reasons[0].signers, Some((Vec::new(), vec!["a.pub".to_owned()])));
+    }
+}

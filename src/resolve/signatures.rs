@@ -52,6 +52,17 @@ pub(super) struct Rule<'a> {
     keys: Vec<PublicKey>,
 }
 
+impl Rule<'_> {
+    /// Tells whether an image must meet this: by the name that manifests use, or by the one that it is pulled under.
+    fn fits(&self, image: &LockedImage) -> bool {
+        self.entry.images.matches(&image.image)
+            || image.from.as_ref().is_some_and(|from| self.entry.images.matches(from))
+    }
+}
+
+/// What came of the check of one image: whose signatures it has, or every rule that it does not meet.
+type Checked = Result<Vec<Verified>, Vec<(Kind, Diagnostic)>>;
+
 /// Reads the keys that the spec names.
 ///
 /// # Errors
@@ -111,14 +122,14 @@ pub(super) async fn check(job: &Job<'_>, images: &mut [LockedImage]) -> Result<V
     let rules = rules(job).map_err(|failures| Error::of("keys of `verify`", failures))?;
     let mut warnings = Vec::new();
     for rule in &rules {
-        if !images.iter().any(|image| rule.entry.images.matches(&image.image)) {
+        if !images.iter().any(|image| rule.fits(image)) {
             let text = format!("{}: no image fits {}", rule.entry.entry.label, rule.entry.images);
             warnings.push(Diagnostic::warning("verify-unused", text).at(rule.entry.entry.at.clone()));
         }
     }
-    let results: Vec<Result<Vec<Verified>, Vec<(Kind, Diagnostic)>>> = stream::iter(images.iter())
+    let results: Vec<Checked> = stream::iter(images.iter())
         .map(async |image| {
-            let fitting: Vec<&Rule<'_>> = rules.iter().filter(|rule| rule.entry.images.matches(&image.image)).collect();
+            let fitting: Vec<&Rule<'_>> = rules.iter().filter(|rule| rule.fits(image)).collect();
             if fitting.is_empty() { Ok(Vec::new()) } else { one(job, image, &fitting).await }
         })
         .buffered(job.jobs.max(1))
@@ -134,11 +145,7 @@ pub(super) async fn check(job: &Job<'_>, images: &mut [LockedImage]) -> Result<V
     if failures.is_empty() { Ok(warnings) } else { Err(Error::of("images that must be signed", failures)) }
 }
 
-async fn one(
-    job: &Job<'_>,
-    image: &LockedImage,
-    rules: &[&Rule<'_>],
-) -> Result<Vec<Verified>, Vec<(Kind, Diagnostic)>> {
+async fn one(job: &Job<'_>, image: &LockedImage, rules: &[&Rule<'_>]) -> Checked {
     let at = |rule: &Rule<'_>, kind, text: String| {
         let text = format!("{} ({}): {text}", image.image, image.digest);
         (kind, Diagnostic::error("unverified", text).at(rule.entry.entry.at.clone()))
