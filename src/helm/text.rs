@@ -31,7 +31,9 @@ mod tests {
     #[test]
     fn texts_see_their_data_and_the_functions_of_charts() {
         let ambient = Ambient { now: Time::unix(0), random: [0; 32], keys: KeySource::Sample };
-        let of = |text: &str| evaluate(text, r#"{"env": "prod", "n": 3, "path": {"segments": ["a", "b"]}}"#, &ambient, &Limits::default());
+        let of = |text: &str| {
+            evaluate(text, r#"{"env": "prod", "n": 3, "path": {"segments": ["a", "b"]}}"#, &ambient, &Limits::default())
+        };
         assert_eq!(of("{{ .env | upper }}-{{ .n }}").unwrap(), "PROD-3");
         assert_eq!(of("{{ index .path.segments 1 }}{{ $.env }}{{ .gone }}").unwrap(), "bprod");
         assert_eq!(of("plain").unwrap(), "plain");

@@ -159,11 +159,7 @@ async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Res
 ///
 /// # Errors
 /// What happened, in words that name the address.
-pub(super) async fn fetch_file(
-    registries: &Registries,
-    url: &str,
-    expected: Digest,
-) -> Result<Bytes, (Kind, String)> {
+pub(super) async fn fetch_file(registries: &Registries, url: &str, expected: Digest) -> Result<Bytes, (Kind, String)> {
     let bytes = get(registries, url, MAX_FETCHED).await?;
     let actual = expected.same_algorithm(&bytes);
     if actual != expected {

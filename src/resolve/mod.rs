@@ -312,19 +312,13 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     if failures.is_empty() {
         return Ok(wanted);
     }
-    let undecided = failures.iter().all(|(kind, _)| *kind == Kind::Incomplete);
+    let undecided = failures.iter().all(|(_, diagnostic)| diagnostic.code == "guess-undecided");
     let what = if undecided { "guesses that nobody decided about" } else { "its inputs" };
     Err(Error::of(what, failures))
 }
 
 /// Takes a chart; one that two entries carry is carried once.
-fn carry(
-    wanted: &mut Wanted,
-    failures: &mut Vec<(Kind, Diagnostic)>,
-    label: &str,
-    at: &Location,
-    chart: Carried,
-) {
+fn carry(wanted: &mut Wanted, failures: &mut Vec<(Kind, Diagnostic)>, label: &str, at: &Location, chart: Carried) {
     let Carried { locked, package } = chart;
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {

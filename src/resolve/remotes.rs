@@ -172,9 +172,10 @@ impl Remotes {
                     let fetched = self.runtime.block_on(inputs::fetch_file(&self.registries, written, *sha256));
                     fetched.map(build::Fetched::File)
                 }
-                RemoteSource::Commit { .. } => match place.as_ref().and_then(|place| {
-                    Some((of_source(&exact.source, place)?, place.folder.as_str()))
-                }) {
+                RemoteSource::Commit { .. } => match place
+                    .as_ref()
+                    .and_then(|place| Some((of_source(&exact.source, place)?, place.folder.as_str())))
+                {
                     Some((Declared::Commit(url), folder)) => self.commit(&url, folder),
                     _ => Err((Kind::Usage, format!("{written} is no address of a git repository"))),
                 },
@@ -192,13 +193,15 @@ impl Remotes {
         let root = below(path, folder).map_err(|why| wrong(Kind::Usage, why))?;
         let place = place_of(&self.folder, root.as_ref());
         if files::is_file(&place) {
-            let bytes = files::read_limited(&place, MAX_FILE).map_err(|error| wrong(error.kind(), error.to_string()))?;
+            let bytes =
+                files::read_limited(&place, MAX_FILE).map_err(|error| wrong(error.kind(), error.to_string()))?;
             return Ok(build::Fetched::File(bytes));
         }
         if !files::is_folder(&place) {
             return Err(wrong(Kind::Usage, format!("{} is not there", place.display())));
         }
-        let tree = kustomize::read(&self.folder, root.as_ref()).map_err(|error| wrong(error.kind(), error.to_string()))?;
+        let tree =
+            kustomize::read(&self.folder, root.as_ref()).map_err(|error| wrong(error.kind(), error.to_string()))?;
         Ok(build::Fetched::Folder { tree, root })
     }
 
@@ -264,8 +267,12 @@ mod tests {
             ("file:///srv/r//k?ref=main", "/srv/r", "file:///srv/r", "k", "main"),
         ] {
             let place = Place::parse(written).unwrap();
-            let found =
-                (place.key.as_str(), place.url.as_str(), place.folder.as_str(), place.reference.as_deref().unwrap_or(""));
+            let found = (
+                place.key.as_str(),
+                place.url.as_str(),
+                place.folder.as_str(),
+                place.reference.as_deref().unwrap_or(""),
+            );
             assert_eq!(found, (key, url, folder, reference), "{written}");
         }
         for none in ["../base", "base", "oci://h/a", "https://h.example", "./a.b/c"] {

@@ -65,7 +65,9 @@ impl Settled {
         });
         let Some((object, field)) = first else { return false };
         self.0.get(object).is_some_and(|fields| {
-            let below = |start: &String| field.strip_prefix(start.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            let below = |start: &String| {
+                field.strip_prefix(start.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
             fields.iter().any(below)
         })
     }
@@ -152,13 +154,7 @@ fn not_rendered(input: &Input, listed: &Listed, images: &BTreeSet<String>) -> Di
         .hint("they are not carried; add a variant that uses them, or list them under `images`")
 }
 
-fn find(
-    context: &Context,
-    input: &Input,
-    settled: &Settled,
-    findings: &mut Vec<Finding>,
-    outcome: &mut Outcome,
-) {
+fn find(context: &Context, input: &Input, settled: &Settled, findings: &mut Vec<Finding>, outcome: &mut Outcome) {
     // What one set of values says, no other one says again.
     let mut said = BTreeSet::new();
     for batch in input.batches.iter().filter(|batch| !batch.via.made) {

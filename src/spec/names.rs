@@ -116,7 +116,9 @@ impl FromStr for ObjectPattern {
     fn from_str(text: &str) -> Result<Self, ObjectPatternError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-/*".contains(c);
         match text.split_once(' ') {
-            Some((kind, name)) if !kind.is_empty() && !name.is_empty() && (kind.to_owned() + name).chars().all(plain) => {
+            Some((kind, name))
+                if !kind.is_empty() && !name.is_empty() && (kind.to_owned() + name).chars().all(plain) =>
+            {
                 Ok(ObjectPattern(text.to_owned()))
             }
             _ => Err(ObjectPatternError(text.to_owned())),

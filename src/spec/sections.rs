@@ -11,7 +11,10 @@ use crate::{
 use super::{
     check::{Checker, Fields, items},
     keys,
-    model::{Chart, ChartSource, ChartValues, Entry, File, FileSource, Image, Manifest, ManifestSource, Remote, RemoteSource, Variant},
+    model::{
+        Chart, ChartSource, ChartValues, Entry, File, FileSource, Image, Manifest, ManifestSource, Remote,
+        RemoteSource, Variant,
+    },
     names,
     read::{Seen, dns_label, path, path_text},
 };

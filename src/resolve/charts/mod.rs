@@ -53,9 +53,9 @@ use crate::{
 
 pub(super) use acquire::fits;
 pub use acquire::{Acquirer, Ask};
+pub(super) use checkout::Checkout;
 pub use error::Error;
 pub use folder::{unpack, unpack_inner};
-pub(super) use checkout::Checkout;
 pub(super) use render::NOW;
 pub(super) use values::{Ready, Values};
 pub use vendor::Acquired;
@@ -181,9 +181,7 @@ pub(super) fn pins<'a>(job: &Job<'a>, name: &str, source: &ChartSource, label: &
         ChartSource::Repo { url, .. } => registry::Address::parse(url).ok().map(|address| address.chart().to_owned()),
         ChartSource::Path(_) => None,
     };
-    let same_entry = |locked: &LockedChart| {
-        locked.because.iter().any(|way| way.first() == Some(&Step::entry(label)))
-    };
+    let same_entry = |locked: &LockedChart| locked.because.iter().any(|way| way.first() == Some(&Step::entry(label)));
     // A chart from a folder or from git may have another name than its release.
     let by_place = match source {
         ChartSource::Path(_) => true,

@@ -42,8 +42,7 @@ impl Template {
         if !self.go {
             return Ok(fast(written, params));
         }
-        let ambient =
-            Ambient { now: Time::unix(super::super::charts::NOW), random: [0; 32], keys: KeySource::Sample };
+        let ambient = Ambient { now: Time::unix(super::super::charts::NOW), random: [0; 32], keys: KeySource::Sample };
         let limits = Limits { steps: STEPS, output: 1 << 20, nesting: 100 };
         let data = Json::Object(params.clone()).to_string();
         evaluate(written, &data, &ambient, &limits)
@@ -123,9 +122,9 @@ pub(super) fn applications(subject: &Subject<'_>) -> Result<Vec<Action>, Refusal
     let mut actions = Vec::new();
     for generator in items(spec, "generators") {
         let made = generators::all(std::slice::from_ref(generator), &template, &Params::new(), 0)?;
-        let own = ["list", "matrix", "merge", "clusters", "git"].into_iter().find_map(|kind| {
-            generator.get(kind)?.get("template").filter(|template| !template.is_null())
-        });
+        let own = ["list", "matrix", "merge", "clusters", "git"]
+            .into_iter()
+            .find_map(|kind| generator.get(kind)?.get("template").filter(|template| !template.is_null()));
         // A generator may have a template of its own over the common one.
         let pattern = match own {
             Some(own) => laid_over(pattern, own),
@@ -248,7 +247,8 @@ mod tests {
         assert_eq!(sets(false, matrix).len(), 4);
         let merge = "- merge: {mergeKeys: [a], generators: [{list: {elements: [{a: '1', v: o}, {a: '2', v: o}]}}, {list: {elements: [{a: '2', v: n}, {a: '3'}]}}]}\n";
         assert_eq!(sets(false, merge), [r#"{"a":"1","v":"o"}"#, r#"{"a":"2","v":"n"}"#]);
-        let selected = "- list: {elements: [{a: '1'}, {a: '2'}]}\n  selector: {matchLabels: {a: '2'}}\n- clusters: {}\n";
+        let selected =
+            "- list: {elements: [{a: '1'}, {a: '2'}]}\n  selector: {matchLabels: {a: '2'}}\n- clusters: {}\n";
         assert_eq!(sets(false, selected), [r#"{"a":"2"}"#, "clusters"]);
     }
 

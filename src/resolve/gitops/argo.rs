@@ -35,10 +35,7 @@ struct App<'a> {
 }
 
 /// Reads an Application.
-pub(super) async fn application(
-    follower: &Follower<'_, '_>,
-    subject: &Subject<'_>,
-) -> Result<Vec<Action>, Refusal> {
+pub(super) async fn application(follower: &Follower<'_, '_>, subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
     let many = subject.get("spec.sources").and_then(Node::as_seq).unwrap_or_default();
     let one = subject.get("spec.sourceHydrator.drySource").or_else(|| subject.get("spec.source"));
     let sources: Vec<&Node> = if many.is_empty() { one.into_iter().collect() } else { many.iter().collect() };
@@ -90,7 +87,8 @@ async fn source(
             // A registry is named without a scheme.
             None => format!("oci://{}/{chart}", url.trim_end_matches('/')),
         };
-        let plan = helm(follower, subject, app, node, chart, ChartSource::Repo { url, version }, None, &mut notes).await?;
+        let plan =
+            helm(follower, subject, app, node, chart, ChartSource::Repo { url, version }, None, &mut notes).await?;
         actions.extend(notes.into_iter().map(Action::Note));
         actions.push(Action::Chart(Box::new(plan)));
         return Ok(());
@@ -119,9 +117,9 @@ async fn source(
         Some(file) => follower.has(&root, &file).await,
         None => Ok(false),
     };
-    let explicit = ["helm", "kustomize", "directory"].into_iter().find(|key| {
-        node.get(key).is_some_and(|value| value.as_map().is_some_and(|entries| !entries.is_empty()))
-    });
+    let explicit = ["helm", "kustomize", "directory"]
+        .into_iter()
+        .find(|key| node.get(key).is_some_and(|value| value.as_map().is_some_and(|entries| !entries.is_empty())));
     let kind = match explicit {
         Some(kind) => kind,
         None if has("Chart.yaml").await? => "helm",
@@ -273,7 +271,8 @@ async fn value_file(
                 return read(root, root.path(absolute)?).await;
             }
             let path = RelPath::join(folder, written);
-            let wrong = |_| Refusal::new("gitops-values", format!("its values file {written} is outside of the repository"));
+            let wrong =
+                |_| Refusal::new("gitops-values", format!("its values file {written} is outside of the repository"));
             read(root, Some(path.map_err(wrong)?)).await
         }
     }
@@ -359,7 +358,10 @@ mod tests {
     #[test]
     fn images_are_written_as_kustomize_reads_them() {
         assert_eq!(image("nginx:1.27"), json!({"name": "nginx", "newTag": "1.27"}));
-        assert_eq!(image("a=h:5000/b:2@sha256:00"), json!({"name": "a", "newName": "h:5000/b", "newTag": "2", "digest": "sha256:00"}));
+        assert_eq!(
+            image("a=h:5000/b:2@sha256:00"),
+            json!({"name": "a", "newName": "h:5000/b", "newTag": "2", "digest": "sha256:00"})
+        );
         assert_eq!(image("h:5000/b"), json!({"name": "h:5000/b"}));
     }
 

@@ -141,7 +141,8 @@ impl Follower<'_, '_> {
     fn local(&self, plan: &Plan) -> Result<Tree, Refusal> {
         let top = self.job.folder;
         let place = place_of(top, plan.path.as_ref());
-        let wrong = |error: &dyn std::fmt::Display, kind: Kind| Refusal::new("gitops-path", error.to_string()).of_kind(kind);
+        let wrong =
+            |error: &dyn std::fmt::Display, kind: Kind| Refusal::new("gitops-path", error.to_string()).of_kind(kind);
         if !files::is_folder(&place) {
             let text = format!("there is no folder {}", place.display());
             return Err(Refusal::new("gitops-path", text));
@@ -162,7 +163,8 @@ impl Follower<'_, '_> {
             tree.insert(whole.clone(), bytes.clone());
             // Folders with kustomizations may need more than manifests.
             if plan.shape == Shape::Flux && NAMES.contains(&path.name()) {
-                let more = kustomize::read(top, whole.parent().as_ref()).map_err(|error| wrong(&error, error.kind()))?;
+                let more =
+                    kustomize::read(top, whole.parent().as_ref()).map_err(|error| wrong(&error, error.kind()))?;
                 for (path, bytes) in more.iter() {
                     tree.insert(path.clone(), bytes.clone());
                 }
@@ -184,7 +186,10 @@ impl Follower<'_, '_> {
         let mut count = 0;
         for (path, bytes) in below.iter() {
             let text = path.as_str();
-            if (!recurse && text.contains('/')) || fits(exclude, text) == Some(true) || fits(include, text) == Some(false) {
+            if (!recurse && text.contains('/'))
+                || fits(exclude, text) == Some(true)
+                || fits(include, text) == Some(false)
+            {
                 continue;
             }
             let Ok(whole) = RelPath::join(plan.path.as_ref(), text) else { continue };
@@ -244,7 +249,8 @@ fn generate(tree: &mut Tree, path: Option<&RelPath>) {
     let mut resources: Vec<String> = Vec::new();
     for (path, _) in below.iter() {
         let text = path.as_str();
-        let holder = folders.iter().filter(|folder| text.starts_with(&format!("{folder}/"))).min_by_key(|folder| folder.len());
+        let holder =
+            folders.iter().filter(|folder| text.starts_with(&format!("{folder}/"))).min_by_key(|folder| folder.len());
         match holder {
             Some(folder) if resources.contains(folder) => {}
             Some(folder) => resources.push(folder.clone()),
@@ -300,7 +306,8 @@ mod tests {
 
     #[test]
     fn flux_takes_folders_with_kustomizations_as_a_whole() {
-        let mut files = tree(&["k/a.yaml", "k/b/kustomization.yaml", "k/b/c.yaml", "k/b/d/e.yaml", "k/n.json", "x.yaml"]);
+        let mut files =
+            tree(&["k/a.yaml", "k/b/kustomization.yaml", "k/b/c.yaml", "k/b/d/e.yaml", "k/n.json", "x.yaml"]);
         generate(&mut files, "k".parse().ok().as_ref());
         let made = std::str::from_utf8(files.get("k/kustomization.yaml").unwrap()).unwrap();
         assert_eq!(made, r#"{"resources":["a.yaml","b"]}"#);

@@ -81,9 +81,8 @@ impl<'a> Catalogue<'a> {
             (Some(wanted), Some(has)) => wanted == has,
             _ => true,
         };
-        let rank = |known: &&Known<'a>| {
-            (std::ptr::eq(known.input, from), known.object.namespace.as_deref() == namespace)
-        };
+        let rank =
+            |known: &&Known<'a>| (std::ptr::eq(known.input, from), known.object.namespace.as_deref() == namespace);
         // The last of the best.
         all.filter(fits).max_by_key(rank).copied()
     }

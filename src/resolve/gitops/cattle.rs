@@ -33,12 +33,14 @@ pub(super) fn chart(subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
     let (name, from) = match (text(spec, "chartContent"), written) {
         (Some(content), _) => {
             let compact: String = content.split_whitespace().collect();
-            let bytes = STANDARD.decode(compact).map_err(|error| {
-                Refusal::new("gitops-chart", format!("spec.chartContent is no base64: {error}"))
-            })?;
+            let bytes = STANDARD
+                .decode(compact)
+                .map_err(|error| Refusal::new("gitops-chart", format!("spec.chartContent is no base64: {error}")))?;
             (subject.object.name.clone(), From::Archive(Bytes::from(bytes)))
         }
-        (None, Some(chart)) if chart.contains(SERVER) || text(spec, "repo").is_some_and(|repo| repo.contains(SERVER)) => {
+        (None, Some(chart))
+            if chart.contains(SERVER) || text(spec, "repo").is_some_and(|repo| repo.contains(SERVER)) =>
+        {
             let text = "its chart is served by the cluster itself, which brings its own charts and images";
             return Err(Refusal::unable(text).hint("carry the air-gap images of the distribution"));
         }
@@ -47,9 +49,7 @@ pub(super) fn chart(subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
             let url = chart.to_owned();
             (last, From::Source(ChartSource::Repo { url, version }))
         }
-        (None, Some(chart)) if chart.contains("://") => {
-            (subject.object.name.clone(), From::Url(chart.to_owned()))
-        }
+        (None, Some(chart)) if chart.contains("://") => (subject.object.name.clone(), From::Url(chart.to_owned())),
         (None, Some(chart)) => {
             let Some(repo) = text(spec, "repo") else {
                 let text = format!("its chart {chart} has no spec.repo: where it is depends on the node");
@@ -133,11 +133,10 @@ pub(super) fn config(subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
     if chart.is_some() {
         return Ok(Vec::new());
     }
-    let text = format!(
-        "{}: not followed, because the HelmChart that it configures is not among the inputs",
-        subject.title()
-    );
-    let hint = "k3s and RKE2 bring some charts themselves, with their images; what these values add belongs under `images`";
+    let text =
+        format!("{}: not followed, because the HelmChart that it configures is not among the inputs", subject.title());
+    let hint =
+        "k3s and RKE2 bring some charts themselves, with their images; what these values add belongs under `images`";
     Ok(vec![Action::Note(Diagnostic::warning("not-followed", text).at(subject.place(None)).hint(hint))])
 }
 

@@ -9,8 +9,7 @@ use super::{
     super::{
         batch::{Batch, Home, Origin},
         charts::{self, Acquired, Ready, Values},
-        inputs,
-        kustomize,
+        inputs, kustomize,
     },
     Carried, Follower, Yield,
     subject::{Refusal, Subject, leave},
@@ -143,7 +142,8 @@ impl Follower<'_, '_> {
             }
             Err(Failed::Told(failures)) => {
                 found.failures.extend(failures.into_iter().map(|(kind, diagnostic)| {
-                    let more = "a copy under `charts` with `path` stands in for it, `registries` says how a host is reached";
+                    let more =
+                        "a copy under `charts` with `path` stands in for it, `registries` says how a host is reached";
                     let more = format!("{more}; or {}", leave(subject.object));
                     let hint = match &diagnostic.hint {
                         Some(hint) => format!("{hint}; {more}"),
@@ -206,9 +206,9 @@ impl Follower<'_, '_> {
 
     async fn acquired(&self, subject: &Subject<'_>, plan: &Plan, entry: &spec::Chart) -> Result<Acquired, Failed> {
         let of_archive = async |bytes: Bytes, source: String| {
-            charts::of_archive(bytes, source).await.map_err(|error| {
-                Failed::Refused(Refusal::new("chart", error.to_string()))
-            })
+            charts::of_archive(bytes, source)
+                .await
+                .map_err(|error| Failed::Refused(Refusal::new("chart", error.to_string())))
         };
         match &plan.from {
             From::Archive(bytes) => {
@@ -314,7 +314,8 @@ impl Follower<'_, '_> {
         })
         .await;
         let built = built.map_err(|mistake| {
-            Refusal::new("gitops-build", format!("its post-renderer does not apply: {}", mistake.text)).of_kind(mistake.kind)
+            Refusal::new("gitops-build", format!("its post-renderer does not apply: {}", mistake.text))
+                .of_kind(mistake.kind)
         })?;
         let mut by_file: BTreeMap<String, Vec<Object>> = BTreeMap::new();
         for object in built.objects {

@@ -48,8 +48,8 @@ pub(in crate::resolve) fn bundle(folder: &str, shown: &str, text: &str) -> Resul
     let wrong = |at: yaml::Mark, message: String| {
         (Kind::Usage, Diagnostic::error("fleet", message).at(Location::new(shown, at.line, at.column)))
     };
-    let mut documents = yaml::documents(text, &yaml::Options::lenient())
-        .map_err(|error| wrong(error.at, error.problem.to_string()))?;
+    let mut documents =
+        yaml::documents(text, &yaml::Options::lenient()).map_err(|error| wrong(error.at, error.problem.to_string()))?;
     documents.retain(|document| !document.is_null());
     let node = match (documents.pop(), documents.is_empty()) {
         (None, _) => Node::new(Value::Map(Vec::new()), yaml::Mark::START),
@@ -163,7 +163,13 @@ struct Bundle<'b, 'a, 'j> {
 
 impl Bundle<'_, '_, '_> {
     /// Reads `helm`, and what a cluster changes about it.
-    async fn plan(&self, node: &Node, helm: &Node, over: &Node, actions: &mut Vec<Action>) -> Result<chart::Plan, Refusal> {
+    async fn plan(
+        &self,
+        node: &Node,
+        helm: &Node,
+        over: &Node,
+        actions: &mut Vec<Action>,
+    ) -> Result<chart::Plan, Refusal> {
         let say = |key: &str| text(over, key).or_else(|| text(helm, key));
         let version = say("version").unwrap_or("*").to_owned();
         let (name, from) = match (say("chart"), say("repo").filter(|repo| !repo.is_empty())) {

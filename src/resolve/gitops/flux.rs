@@ -38,17 +38,16 @@ struct Asked {
 }
 
 /// Reads a HelmRelease.
-pub(super) async fn release(
-    follower: &Follower<'_, '_>,
-    subject: &Subject<'_>,
-) -> Result<Vec<Action>, Refusal> {
+pub(super) async fn release(follower: &Follower<'_, '_>, subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
     let mut notes = Vec::new();
     let asked = match (subject.get("spec.chartRef"), subject.get("spec.chart.spec")) {
         (Some(reference), _) => referred(follower, subject, reference, &mut notes).await?,
         (None, Some(spec)) => of_spec(follower, subject, spec, subject.namespace(), &mut notes).await?,
         (None, None) => {
             let hint = "when it is a patch, name the kustomization that applies it (`kustomize:`) instead of the file";
-            return Err(Refusal::new("gitops-chart", "it names no chart: neither spec.chart nor spec.chartRef").hint(hint));
+            return Err(
+                Refusal::new("gitops-chart", "it names no chart: neither spec.chart nor spec.chartRef").hint(hint)
+            );
         }
     };
     let mut layers = Vec::new();
@@ -261,10 +260,7 @@ async fn git(
 }
 
 /// Reads a Kustomization.
-pub(super) async fn kustomization(
-    follower: &Follower<'_, '_>,
-    subject: &Subject<'_>,
-) -> Result<Vec<Action>, Refusal> {
+pub(super) async fn kustomization(follower: &Follower<'_, '_>, subject: &Subject<'_>) -> Result<Vec<Action>, Refusal> {
     let mut notes = Vec::new();
     let path = subject.text("spec.path").unwrap_or("./");
     let Some(reference) = subject.get("spec.sourceRef") else {
@@ -274,7 +270,8 @@ pub(super) async fn kustomization(
     let root = match source(subject, reference, subject.namespace()) {
         Ok((found, "GitRepository")) => git(follower, subject, found, path, &mut notes).await?,
         Ok((found, kind)) => {
-            let text = format!("its files come from {}, and those of a {kind} are not fetched", object_step(found.object));
+            let text =
+                format!("its files come from {}, and those of a {kind} are not fetched", object_step(found.object));
             return Err(Refusal::unable(text).hint("name the folder or its files under `manifests`"));
         }
         // `flux bootstrap` writes the source into the cluster; the files that it stands for are these.
@@ -289,7 +286,15 @@ pub(super) async fn kustomization(
     let mut over = match subject.get("spec") {
         Some(spec) => fields_of(
             spec,
-            &["patches", "patchesStrategicMerge", "patchesJson6902", "images", "components", "namePrefix", "nameSuffix"],
+            &[
+                "patches",
+                "patchesStrategicMerge",
+                "patchesJson6902",
+                "images",
+                "components",
+                "namePrefix",
+                "nameSuffix",
+            ],
         )?,
         None => Map::new(),
     };

@@ -52,7 +52,10 @@ pub(super) fn all(generators: &[Node], template: &Template, known: &Params, dept
 
 fn one(generator: &Node, template: &Template, known: &Params, depth: usize) -> Result<Made, Refusal> {
     if depth > DEPTH {
-        return Err(Refusal::new("gitops-limit", format!("its generators stand inside each other more than {DEPTH} deep")));
+        return Err(Refusal::new(
+            "gitops-limit",
+            format!("its generators stand inside each other more than {DEPTH} deep"),
+        ));
     }
     let get = |key: &str| generator.get(key).filter(|node| !node.is_null());
     let mut made = if let Some(list) = get("list") {
@@ -64,8 +67,16 @@ fn one(generator: &Node, template: &Template, known: &Params, depth: usize) -> R
     } else {
         let found = OUTSIDE.iter().find(|(key, _)| generator.get(key).is_some());
         let Some((kind, why)) = found else {
-            let kinds: Vec<String> = generator.as_map().unwrap_or_default().iter().filter_map(|(key, _)| Some(key.key()?.into_owned())).collect();
-            return Err(Refusal::new("gitops-generator", format!("no generator is known of the kind {}", kinds.join(", "))));
+            let kinds: Vec<String> = generator
+                .as_map()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|(key, _)| Some(key.key()?.into_owned()))
+                .collect();
+            return Err(Refusal::new(
+                "gitops-generator",
+                format!("no generator is known of the kind {}", kinds.join(", ")),
+            ));
         };
         Made { sets: Vec::new(), unable: vec![(kind, (*why).to_owned())] }
     };
@@ -173,11 +184,11 @@ fn overlay(base: &mut Params, more: &Params) {
 
 /// Tells whether a label selector over the parameters holds.
 fn selects(selector: &Node, set: &Params) -> bool {
-    let value = |key: &str| lookup(set, key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let value =
+        |key: &str| lookup(set, key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     let labels = selector.get("matchLabels").and_then(Node::as_map).unwrap_or_default();
-    let labels = labels.iter().all(|(key, wanted)| {
-        key.key().is_some_and(|key| value(&key).as_deref() == wanted.text())
-    });
+    let labels =
+        labels.iter().all(|(key, wanted)| key.key().is_some_and(|key| value(&key).as_deref() == wanted.text()));
     labels
         && items(selector, "matchExpressions").iter().all(|expression| {
             let found = value(text(expression, "key").unwrap_or_default());

@@ -186,9 +186,12 @@ pub(super) async fn follow(
             for batch in *looked..all.batches.len() {
                 for (object, found) in all.batches[batch].objects.iter().enumerate() {
                     let Some(tool) = Tool::of(found) else { continue };
-                    let skip = job.spec.discovery.unfollowed.iter().filter(|one| {
-                        one.object.matches(&found.kind, found.namespace.as_deref(), &found.name)
-                    });
+                    let skip = job
+                        .spec
+                        .discovery
+                        .unfollowed
+                        .iter()
+                        .filter(|one| one.object.matches(&found.kind, found.namespace.as_deref(), &found.name));
                     let skip: Vec<String> = skip.map(|one| one.entry.label.clone()).collect();
                     if !skip.is_empty() {
                         unused.retain(|label| !skip.contains(label));

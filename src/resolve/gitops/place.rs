@@ -100,7 +100,9 @@ impl Root {
     /// Returns the chart in a folder of the repository.
     pub(super) fn chart(&self, path: Option<&RelPath>) -> ChartSource {
         match self {
-            Root::Spec(_) | Root::Above(_) => ChartSource::Path(path.map_or_else(|| ".".to_owned(), ToString::to_string)),
+            Root::Spec(_) | Root::Above(_) => {
+                ChartSource::Path(path.map_or_else(|| ".".to_owned(), ToString::to_string))
+            }
             Root::Git(checkout) => ChartSource::Repo { url: checkout.address_of(path), version: String::new() },
         }
     }
@@ -212,17 +214,12 @@ impl Follower<'_, '_> {
     }
 
     /// Reads the files of some names below a folder of the spec's; paths are relative to the spec.
-    pub(super) fn files_named(
-        &self,
-        path: Option<&RelPath>,
-        wanted: &dyn Fn(&str) -> bool,
-    ) -> Result<Tree, Refusal> {
+    pub(super) fn files_named(&self, path: Option<&RelPath>, wanted: &dyn Fn(&str) -> bool) -> Result<Tree, Refusal> {
         let place = place_of(self.job.folder, path);
         let tree = files::read_tree(&place, &Limits::default(), &|path, is_folder| is_folder || wanted(path.name()));
         let tree = tree.map_err(|error| Refusal::new("gitops-path", error.to_string()).of_kind(error.kind()))?;
-        let whole = tree.iter().filter_map(|(inner, bytes)| {
-            Some((RelPath::join(path, inner.as_str()).ok()?, bytes.clone()))
-        });
+        let whole =
+            tree.iter().filter_map(|(inner, bytes)| Some((RelPath::join(path, inner.as_str()).ok()?, bytes.clone())));
         Ok(whole.collect())
     }
 

@@ -45,7 +45,10 @@ impl Refusal {
 
     /// Says that something cannot be followed here, although it may be right.
     pub(super) fn unable(why: impl Into<String>) -> Refusal {
-        Refusal { kind: Kind::Incomplete, ..Refusal::new("not-followed", format!("not followed, because {}", why.into())) }
+        Refusal {
+            kind: Kind::Incomplete,
+            ..Refusal::new("not-followed", format!("not followed, because {}", why.into()))
+        }
     }
 
     /// Says that another object is missing.

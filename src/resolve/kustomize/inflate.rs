@@ -100,9 +100,8 @@ impl Inflater<'_> {
             ChartSource::Repo { url: request.repo.clone(), version: request.version.clone() }
         };
         let Workshop { pins, update, acquirer, runtime, folder, .. } = self.workshop;
-        let own = |locked: &&LockedChart| {
-            locked.chart == request.name && !update.moves_any(&[&locked.chart, &locked.source])
-        };
+        let own =
+            |locked: &&LockedChart| locked.chart == request.name && !update.moves_any(&[&locked.chart, &locked.source]);
         let pins: Vec<&LockedChart> = pins.iter().filter(own).collect();
         let moves = |inside: &LockedDependency| update.moves_any(&[&inside.path, &inside.source]);
         let ask = Ask { name: &request.name, source: &source, folder, pins: &pins, moves: &moves };
