@@ -327,7 +327,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     if failures.is_empty() {
         return Ok(wanted);
     }
-    let undecided = failures.iter().all(|(kind, _)| *kind == Kind::Incomplete);
+    let undecided = failures.iter().all(|(_, diagnostic)| diagnostic.code == "guess-undecided");
     let what = if undecided { "guesses that nobody decided about" } else { "its inputs" };
     Err(Error::of(what, failures))
 }

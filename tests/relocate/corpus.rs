@@ -216,7 +216,7 @@ fn prove(setup: &Setup<'_>, values: &Json, id: &str) {
         &setup.capabilities,
         &setup.ambient,
         &Default::default(),
-        &airgap_bundler::helm::Options { skip_schema_validation: setup.skip_schema },
+        &airgap_bundler::helm::Options { skip_schema_validation: setup.skip_schema, ..Default::default() },
     )
     .unwrap_or_else(|error| panic!("{id}: {error}"));
     let hooks = rendered.hooks.iter().filter(|hook| !hook.is_test()).map(|hook| &hook.manifest);

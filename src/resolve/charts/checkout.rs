@@ -67,10 +67,16 @@ impl Acquirer {
     pub(in crate::resolve) async fn tag(&self, url: &str, range: &str) -> Result<String, Error> {
         let address = Address::parse(url)?;
         let tags = self.git.tags(&address, &self.environment).await?;
-        let versions = index::versions_of_tags(tags.iter().map(String::as_str));
+        // Tags of git mostly have a `v` in front.
+        let bare = |tag: &str| tag.strip_prefix('v').unwrap_or(tag).to_owned();
+        let versions =
+            index::versions_of_tags(tags.iter().map(|tag| bare(tag)).collect::<Vec<_>>().iter().map(String::as_str));
         let texts: Vec<&str> = versions.iter().map(String::as_str).collect();
         let at = index::select(&texts, range).map_err(|cause| Error::Select { place: url.to_owned(), cause })?;
-        let chosen = texts[at].to_owned();
-        Ok(tags.into_iter().find(|tag| tag.replace('_', "+") == chosen).unwrap_or(chosen))
+        let chosen = texts[at];
+        Ok(tags
+            .iter()
+            .find(|tag| bare(tag).replace('_', "+") == chosen)
+            .map_or_else(|| chosen.to_owned(), String::clone))
     }
 }

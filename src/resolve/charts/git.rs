@@ -312,6 +312,7 @@ fn run(
         "not found",
         "couldn't find",
         "does not exist",
+        "does not appear",
         "not a valid",
         "Authentication",
         "could not read",
