@@ -6,6 +6,7 @@ mod places;
 mod program;
 mod rendering;
 mod repositories;
+mod traps;
 
 use std::{path::Path, sync::Arc};
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // This is a test: a panic is its answer.
 
 mod classes;
+mod probes;
 mod recall;
 
 use std::{

@@ -21,6 +21,7 @@ mod journey;
 mod kustomize;
 mod layers;
 mod local_images;
+mod optional;
 mod relocate;
 mod serve;
 mod stacks;

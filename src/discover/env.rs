@@ -86,7 +86,9 @@ fn read(site: &mut Site<'_>, name: &str, text: &str, node: &Node, path: &Path) {
         // `4.3.1=quay.io/a/b:1` maps a version to its image.
         let value = part.split_once('=').map_or(part, |(_, value)| value);
         let single = value == trimmed;
+        let prefix = guess::names_prefix(name) || guess::names_repository(name);
         if guess::is_strict(value)
+            || (guess::is_on_registry(value) && !prefix)
             || (named && (guess::is_image(value) || (single && ends_in_image(name) && guess::is_image_or_name(value))))
         {
             site.guess(value, RULE, node, path);

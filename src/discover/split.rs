@@ -134,6 +134,7 @@ pub(super) fn join_unnamed(map: &Node, key: &str) -> Option<Joined> {
     let sure = under_image
         || (whole && tagged && (has(REGISTRIES) || joined.text.contains('/')))
         || (whole && has(&["image"]) && has(&["version"]))
+        || (tagged && has(REGISTRIES) && has(&["image"]))
         || (has(&["name"]) && !whole && has(&["tag"]) && guess::is_strict(&joined.text));
     let looks = guess::is_image(&joined.text) && !joined.text.starts_with("http");
     // `image: {name: x}` alone says nothing; a reference with host and path does.
@@ -197,6 +198,7 @@ mod tests {
         let yes = |key, map| join_unnamed(&node(map), key).is_some();
         assert!(yes("x", "{repository: a/b, tag: 1}") && yes("image", "{repository: redis, tag: 1}"));
         assert!(yes("x", "{name: quay.io/jupyterhub/k8s-hub, tag: 4.3.6}"));
+        assert!(yes("x", "{hub: docker.io/istio, image: proxyv2, tag: 1.20}"));
         assert!(
             !yes("x", "{name: web, version: 1}")
                 && !yes("dep", "{name: redis, version: 1.2.3, repository: 'https://x/y'}")

@@ -25,7 +25,7 @@ use super::{
     overrides::Overrides,
     render::{Given, Known, Options, Release, Rendered, on_large_stack, run},
     template::{
-        ast::{Branch, Command, Expr, Node, Pipe},
+        ast::{Branch, Command, Expr, Node, Pipe, Pos},
         value::{Dict, Map, Value},
     },
     values::{coalesce_values, value_at},
@@ -128,6 +128,62 @@ impl Session<'_> {
         Ok(found.into_iter().take(SWITCHES).collect())
     }
 
+    /// Tells which of the switches decide about a line of a template: the conditions around it, and the subcharts on the way
+    /// to it. What is usually enough, nothing more.
+    pub fn around(&self, file: &str, line: u32, switches: &[Switch]) -> Vec<usize> {
+        let root = self.known.all().find(|(name, _)| *name == file).and_then(|(_, templates)| {
+            let own = templates.iter().find(|template| *template.name == *file)?;
+            let breaks = own.source.text.match_indices('\n').map(|(at, _)| at + 1);
+            let end = breaks.clone().nth(line as usize).unwrap_or(own.source.text.len());
+            Some((&own.root, u32::try_from(end).ok()?))
+        });
+        let (mut paths, mut open) = (Vec::new(), Vec::new());
+        if let Some((root, end)) = root {
+            conditions(root, end, &mut paths, &mut open);
+        }
+        self.matching(file, paths, open, switches)
+    }
+
+    /// Tells which of the switches a template looks at, itself or in what it includes; those of the subcharts on the way to
+    /// it are among them. A help to try the likely ones first, nothing more.
+    pub fn mentioned(&self, file: &str, switches: &[Switch]) -> Vec<usize> {
+        self.matching(file, Vec::new(), vec![file], switches)
+    }
+
+    /// Returns the switches that look-ups mean, and those in the templates that are included there.
+    fn matching<'t>(
+        &'t self,
+        file: &str,
+        mut paths: Vec<&'t [Rc<str>]>,
+        mut open: Vec<&'t str>,
+        switches: &[Switch],
+    ) -> Vec<usize> {
+        let prefix = prefix(file);
+        let mut named: BTreeMap<&str, &'t Rc<[Node]>> = BTreeMap::new();
+        if !open.is_empty() {
+            for template in self.known.all().flat_map(|(_, templates)| templates) {
+                named.insert(&template.name, &template.root);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if let (true, Some(root)) = (seen.insert(name), named.get(name)) {
+                root.iter().for_each(|node| look_ups(node, &mut paths, &mut open));
+            }
+        }
+        let paths: BTreeSet<String> = paths.into_iter().map(|path| path.join(".")).collect();
+        let is_mentioned = |switch: &Switch| {
+            if switch.kind == Kind::Subchart {
+                let parent = switch.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+                return switch.path.starts_with("tags.") || prefix.starts_with(parent);
+            }
+            let Some(inner) = switch.path.strip_prefix(&prefix) else { return switch.path.starts_with("global.") };
+            let mut ends = inner.match_indices('.').map(|(at, _)| at).chain([inner.len()]);
+            ends.any(|end| paths.contains(&inner[..end]))
+        };
+        (0..switches.len()).filter(|at| is_mentioned(&switches[*at])).collect()
+    }
+
     /// Returns the words that templates compare values with, except the ones that the values hold; knows the templates only
     /// after a rendering.
     ///
@@ -163,6 +219,54 @@ impl Session<'_> {
         }
         found.truncate(SWITCHES);
         Ok(found)
+    }
+}
+
+/// Finds what the conditions around a place look up: those of branches that begin before it and do not end before it.
+fn conditions<'t>(nodes: &'t [Node], end: Pos, found: &mut Vec<&'t [Rc<str>]>, includes: &mut Vec<&'t str>) {
+    let begin = |node: &Node| match node {
+        Node::Text(pos, _) | Node::Template { pos, .. } => Some(*pos),
+        Node::Action(pipe) => Some(pipe.pos),
+        Node::If(branch) | Node::With(branch) | Node::Range(branch) => Some(branch.pipe.pos),
+        Node::Break | Node::Continue => None,
+    };
+    let last = nodes.iter().rev().find(|node| begin(node).is_some_and(|pos| pos < end));
+    if let Some(Node::If(branch) | Node::With(branch) | Node::Range(branch)) = last {
+        pipe_look_ups(&branch.pipe, found, includes);
+        let in_other = branch.otherwise.first().and_then(begin).is_some_and(|pos| pos < end);
+        conditions(if in_other { &branch.otherwise } else { &branch.then }, end, found, includes);
+    }
+}
+
+/// Finds what a template and the ones that it includes look up.
+fn look_ups<'t>(node: &'t Node, found: &mut Vec<&'t [Rc<str>]>, includes: &mut Vec<&'t str>) {
+    match node {
+        Node::Text(..) | Node::Break | Node::Continue => {}
+        Node::Action(pipe) => pipe_look_ups(pipe, found, includes),
+        Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+            pipe_look_ups(&branch.pipe, found, includes);
+            branch.then.iter().chain(&branch.otherwise).for_each(|node| look_ups(node, found, includes));
+        }
+        Node::Template { name, data, .. } => {
+            includes.push(name);
+            data.iter().for_each(|pipe| pipe_look_ups(pipe, found, includes));
+        }
+    }
+}
+
+fn pipe_look_ups<'t>(pipe: &'t Pipe, found: &mut Vec<&'t [Rc<str>]>, includes: &mut Vec<&'t str>) {
+    for arg in pipe.cmds.iter().flat_map(|command| &command.args) {
+        match arg {
+            Expr::Pipe(pipe) => pipe_look_ups(pipe, found, includes),
+            Expr::Chain(_, base, _) => {
+                if let Expr::Pipe(pipe) = &**base {
+                    pipe_look_ups(pipe, found, includes);
+                }
+            }
+            // The name of a template is written out nearly always; any other text names none.
+            Expr::Str(_, _, written) => includes.push(written.trim_matches(['"', '`'])),
+            other => found.extend(of_values(other)),
+        }
     }
 }
 

@@ -174,6 +174,8 @@ pub struct Rendered {
     pub warnings: Vec<Warning>,
     /// How much work it was.
     pub steps: u64,
+    /// Templates that failed, where that was allowed.
+    pub failed: BTreeSet<String>,
 }
 
 /// Choices of a rendering.
@@ -186,6 +188,8 @@ pub struct Options {
     /// Does not free the memory of templates and values: the process ends afterwards, and taking it apart piece by piece
     /// takes a tenth of the time of a rendering.
     pub keeps_memory: bool,
+    /// Goes on when a template fails, and says so; leaves the notes alone, in which charts like to refuse values.
+    pub lenient: bool,
 }
 
 /// Renders a chart.
@@ -397,15 +401,21 @@ pub(super) fn run(
     };
     builder.chart(&live, live.metadata.name.as_str(), values.seen_as(DictKind::Values), true);
     let Builder { units, tables, .. } = builder;
-    track(&values);
+    if !options.lenient {
+        track(&values);
+    }
     let mut templates = Templates::default();
     for name in order(&units) {
         templates.add(&known.parse(name, &units[name].file.data)?);
     }
     let outputs = execute(templates, &units, ambient, limits, options, &mut rendered)?;
-    documents(outputs, &units, &live.metadata.name, &mut rendered)?;
-    crds(&live, &live.metadata.name, &mut rendered.crds);
-    unused(&given, &values, &tables, "", &mut rendered.warnings);
+    documents(outputs, &units, &live.metadata.name, options.lenient, &mut rendered)?;
+    if options.only.is_empty() {
+        crds(&live, &live.metadata.name, &mut rendered.crds);
+    }
+    if !options.lenient {
+        unused(&given, &values, &tables, "", &mut rendered.warnings);
+    }
     if options.keeps_memory {
         std::mem::forget((units, tables, values, given, live));
     }
@@ -431,13 +441,22 @@ fn execute(
     let mut outputs = BTreeMap::new();
     for name in order(units) {
         let hidden = name.rsplit('/').next().is_some_and(|base| base.starts_with('_'));
-        if hidden || !(options.only.is_empty() || options.only.contains(name)) {
+        let only = &options.only;
+        let unwanted = options.lenient && name.ends_with("NOTES.txt");
+        if hidden || unwanted || !(only.is_empty() || only.contains(name)) {
             continue;
         }
         let unit = &units[name];
         let template = [entry("Name", Value::from(name.as_str())), entry("BasePath", Value::from(unit.base.as_str()))];
         unit.data.set(Str::from("Template"), Value::dict_of(DictKind::Values, template.into_iter().collect()));
-        let (out, mut trail) = interp.file(name, Value::Dict(unit.data.clone()))?;
+        let (out, mut trail) = match interp.file(name, Value::Dict(unit.data.clone())) {
+            Ok(done) => done,
+            Err(error) if options.lenient && error.limit().is_none() => {
+                rendered.failed.insert(name.clone());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let before = out.len();
         let out = without_no_value(out);
         if out.len() != before {
@@ -464,9 +483,10 @@ fn documents(
     outputs: BTreeMap<String, (String, Trail)>,
     units: &BTreeMap<String, Unit>,
     root: &str,
+    lenient: bool,
     rendered: &mut Rendered,
 ) -> Result<(), Error> {
-    for (name, (out, trail)) in outputs {
+    'outputs: for (name, (out, trail)) in outputs {
         if name.ends_with("NOTES.txt") {
             if name == format!("{root}/templates/NOTES.txt") {
                 rendered.notes = out;
@@ -487,11 +507,19 @@ fn documents(
                 let line = lines.and_then(|offset: usize| origin.line(start + offset));
                 Error::Manifest { template: name.clone(), line, message }
             };
-            let nodes = yaml::parts(text, &yaml::Options::lenient(), Head::PARTS)
-                .map_err(|error| failed(Some(error.at.line), error.to_string()))?;
-            let head = match nodes.first() {
-                Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message))?,
-                None => Head::default(),
+            let head = yaml::parts(text, &yaml::Options::lenient(), Head::PARTS)
+                .map_err(|error| failed(Some(error.at.line), error.to_string()))
+                .and_then(|nodes| match nodes.first() {
+                    Some(node) => Head::read(node).map_err(|(line, message)| failed(line, message)),
+                    None => Ok(Head::default()),
+                });
+            let head = match head {
+                Ok(head) => head,
+                Err(_) if lenient => {
+                    rendered.failed.insert(name);
+                    continue 'outputs;
+                }
+                Err(error) => return Err(error),
             };
             let manifest = Manifest {
                 template: name.clone(),

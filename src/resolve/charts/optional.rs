@@ -19,12 +19,11 @@ use std::{
 };
 
 use super::{
-    super::batch::Batch,
     render::{self, Again},
     values::Values,
 };
 use crate::{
-    discover::{Context, Finding},
+    discover::{Context, Finding, Step},
     helm::{Chart, Limits, Options, Overrides, Session, Switch, explore, explore::Kind},
     oci::Reference,
     spec::{self, Kubernetes},
@@ -35,6 +34,9 @@ pub(in crate::resolve) const RENDERINGS: usize = 96;
 
 /// How many steps of evaluation one chart is worth, over all renderings: about two seconds.
 const STEPS: u64 = 20_000_000;
+
+/// How many words one value is tried with; values with more choose among kinds of clouds and the like.
+const WORDS: usize = 4;
 
 /// How many switches one rendering may need together; nobody would look for more by hand.
 const TOGETHER: usize = 6;
@@ -92,6 +94,7 @@ pub(in crate::resolve) fn search(ground: &Ground, context: &Context, known: &BTr
                 known,
                 base,
                 switches: Vec::new(),
+                mentioned: BTreeMap::new(),
                 steps: 0,
                 found: Explored::default(),
             };
@@ -102,14 +105,22 @@ pub(in crate::resolve) fn search(ground: &Ground, context: &Context, known: &BTr
     explored.unwrap_or_else(|_| none())
 }
 
-/// Images, and where they are named then.
-type Images = BTreeMap<Reference, Vec<Finding>>;
+/// An image while it is looked for: where it is named, and by which template at which line.
+struct Seen {
+    findings: Vec<Finding>,
+    template: String,
+    line: u32,
+}
 
-/// What one rendering gave: nothing when it failed, or when there was no budget for it.
-enum Outcome {
-    Images(Images, BTreeSet<String>),
-    Failed,
-    RanOut,
+type Images = BTreeMap<Reference, Seen>;
+
+/// What one rendering gave.
+#[derive(Default)]
+struct Outcome {
+    /// Images that only its switches bring.
+    images: Images,
+    /// Templates that fail.
+    failed: BTreeSet<String>,
 }
 
 struct Search<'a, 's> {
@@ -119,6 +130,8 @@ struct Search<'a, 's> {
     known: &'a BTreeSet<Reference>,
     base: Overrides,
     switches: Vec<Switch>,
+    /// Template → the switches that it looks at.
+    mentioned: BTreeMap<String, Vec<usize>>,
     steps: u64,
     found: Explored,
 }
@@ -128,15 +141,18 @@ impl Search<'_, '_> {
     fn everything(&mut self) {
         self.list();
         let all: Vec<usize> = (0..self.switches.len()).collect();
-        let by_kind = |likely: bool| -> Vec<usize> {
-            let is_likely = |at: &usize| matches!(self.switches[*at].kind, Kind::Subchart | Kind::Enabled);
-            all.iter().copied().filter(|at| is_likely(at) == likely).collect()
-        };
-        let (likely, rest) = (by_kind(true), by_kind(false));
-        self.attempt(&likely, &[]);
-        self.attempt(&rest, &[]);
-        // Flags within what is off matter only together with what switches it on.
-        self.attempt(&rest, &likely);
+        let is_likely = |at: &usize| matches!(self.switches[*at].kind, Kind::Subchart | Kind::Enabled);
+        let likely: Vec<usize> = all.iter().copied().filter(is_likely).collect();
+        let none = BTreeSet::new();
+        // All flags: those within what is off matter only together with what switches it on.
+        self.attempt(&all, &none);
+        // One switch may hide what another one brings; every other one hides less, and mere flags hide most.
+        if likely.len() > 1 {
+            for turn in 0..2 {
+                let half: Vec<usize> = likely.iter().copied().skip(turn).step_by(2).collect();
+                self.attempt(&half, &none);
+            }
+        }
         self.words();
         self.found.untried.sort();
         self.found.untried.dedup();
@@ -155,119 +171,170 @@ impl Search<'_, '_> {
                 break;
             }
             values = more.iter().fold(values, |values, switch| switch.apply(values));
+            let subcharts = more.iter().any(|switch| switch.kind == Kind::Subchart);
             listed.extend(more);
+            if !subcharts {
+                break;
+            }
         }
         listed.sort();
         self.switches = listed;
     }
 
-    /// Tries the words that templates compare values with, one value at a time.
+    /// Tries the words that templates compare values with, one of each value at a time.
     fn words(&mut self) {
         let Ok(words) = self.session.words(&self.base, &self.base) else { return };
+        let mut rounds: [Vec<usize>; WORDS] = Default::default();
+        let mut before: Option<(String, usize)> = None;
         for word in words {
-            let at = self.switches.len();
+            let turn = match &before {
+                Some((path, turn)) if *path == word.path => turn + 1,
+                _ => 0,
+            };
+            before = Some((word.path.clone(), turn));
+            match rounds.get_mut(turn) {
+                Some(round) => round.push(self.switches.len()),
+                None => self.found.ran_out = true,
+            }
             self.switches.push(word);
-            self.attempt(&[at], &[]);
+        }
+        self.mentioned.clear();
+        for round in rounds.iter().filter(|round| !round.is_empty()) {
+            self.attempt(round, &BTreeSet::new());
         }
     }
 
-    fn values(&self, switches: &[usize]) -> Overrides {
-        switches.iter().fold(self.base.clone(), |values, at| self.switches[*at].apply(values))
-    }
-
-    /// Renders with switches and returns the images that only they bring; `only` names the templates that matter.
-    fn render(&mut self, switches: &[usize], only: &BTreeSet<String>) -> Outcome {
+    /// Renders with switches; `only` names the templates that matter. Nothing when the budget is used up.
+    fn render(&mut self, switches: &[usize], only: &BTreeSet<String>) -> Option<Outcome> {
         if self.found.renderings >= RENDERINGS || self.steps >= STEPS {
             self.found.ran_out = true;
-            return Outcome::RanOut;
+            return None;
         }
         self.found.renderings += 1;
-        let options = Options { skip_schema_validation: true, only: only.clone(), ..Options::default() };
-        let Ok(rendered) = self.session.render(&self.values(switches), &options) else { return Outcome::Failed };
+        let values = switches.iter().fold(self.base.clone(), |values, at| self.switches[*at].apply(values));
+        let options = Options { skip_schema_validation: true, only: only.clone(), lenient: true, ..Options::default() };
+        let Ok(rendered) = self.session.render(&values, &options) else {
+            // The values themselves do not go together: no template was reached.
+            self.steps += STEPS / RENDERINGS as u64;
+            return Some(Outcome { failed: BTreeSet::from([String::new()]), ..Outcome::default() });
+        };
         self.steps += rendered.steps;
-        let mut images = Images::new();
-        let mut templates = BTreeSet::new();
+        let mut outcome = Outcome::default();
         for batch in self.again.batches(&rendered) {
-            let before = images.len();
-            self.images_of(&batch, &mut images);
-            if images.len() > before {
-                templates.extend(batch.objects.iter().map(|object| object.origin.file.clone()));
+            for finding in batch.find(self.context).findings {
+                let Ok(image) = finding.written.parse::<Reference>() else { continue };
+                let image = image.with_default_tag();
+                if !self.known.contains(&image) {
+                    let template = batch.objects.first().map(|object| object.origin.file.clone());
+                    let line = finding.provenance.iter().find_map(|step| match step {
+                        Step::File { line, .. } => *line,
+                        _ => None,
+                    });
+                    let seen = outcome.images.entry(image).or_insert_with(|| Seen {
+                        findings: Vec::new(),
+                        template: template.unwrap_or_default(),
+                        line: line.unwrap_or(0),
+                    });
+                    seen.findings.push(finding);
+                }
             }
         }
-        Outcome::Images(images, templates)
+        outcome.failed = rendered.failed;
+        Some(outcome)
     }
 
-    fn images_of(&self, batch: &Batch, images: &mut Images) {
-        for finding in batch.find(self.context).findings {
-            let Ok(image) = finding.written.parse::<Reference>() else { continue };
-            let image = image.with_default_tag();
-            if !self.known.contains(&image) {
-                images.entry(image).or_default().push(finding);
-            }
-        }
-    }
-
-    /// Tries a group of switches, in halves when the chart does not render with all of them.
-    fn attempt(&mut self, group: &[usize], with: &[usize]) {
+    /// Tries a group of switches; those templates that fail with all of them, in halves.
+    fn attempt(&mut self, group: &[usize], only: &BTreeSet<String>) {
         if group.is_empty() {
             return;
         }
-        match self.render(&joined(with, group), &BTreeSet::new()) {
-            Outcome::RanOut => {}
-            Outcome::Images(mut images, templates) => {
-                images.retain(|image, _| !self.found.images.contains_key(image));
-                if !images.is_empty() {
-                    self.split(group, with, images, &templates);
-                }
-            }
-            Outcome::Failed if group.len() == 1 => self.found.untried.push(self.switches[group[0]].to_string()),
-            Outcome::Failed => {
+        let Some(Outcome { mut images, failed }) = self.render(group, only) else { return };
+        images.retain(|image, _| !self.found.images.contains_key(image));
+        self.attribute(group, images);
+        match group {
+            _ if failed.is_empty() => {}
+            [one] => self.found.untried.push(self.switches[*one].to_string()),
+            group => {
+                let only = if failed.contains("") { only.clone() } else { failed };
                 let (a, b) = group.split_at(group.len() / 2);
-                self.attempt(a, with);
-                self.attempt(b, with);
+                self.attempt(a, &only);
+                self.attempt(b, &only);
             }
         }
     }
 
-    /// Finds out which switches of a group bring images: together with `with` all of them do, and `with` alone does not.
-    fn split(&mut self, group: &[usize], with: &[usize], mut images: Images, only: &BTreeSet<String>) {
-        if group.len() == 1 && with.is_empty() {
-            for (image, findings) in images {
-                self.keep(image, findings, group);
+    /// Finds out which switches of a group bring images: first among those that the templates look at, then among all.
+    fn attribute(&mut self, group: &[usize], images: Images) {
+        let mut by_place: BTreeMap<(String, Vec<usize>), Images> = BTreeMap::new();
+        for (image, seen) in images {
+            let mut around = self.session.around(&seen.template, seen.line, &self.switches);
+            around.retain(|at| group.contains(at));
+            by_place.entry((seen.template.clone(), around)).or_default().insert(image, seen);
+        }
+        let mut by_template: BTreeMap<String, Images> = BTreeMap::new();
+        for ((template, around), mut images) in by_place {
+            images.retain(|image, _| !self.found.images.contains_key(image));
+            if !around.is_empty() && around.len() < group.len() && !images.is_empty() {
+                let only = BTreeSet::from([template.clone()]);
+                let Some(outcome) = self.render(&around, &only) else { break };
+                let (taken, left) = images.into_iter().partition(|(image, _)| outcome.images.contains_key(image));
+                images = left;
+                self.split(&around, taken, &only);
             }
+            by_template.entry(template).or_default().extend(images);
+        }
+        for (template, mut images) in by_template {
+            // A template before it may have given the values of this one already.
+            images.retain(|image, _| !self.found.images.contains_key(image));
+            if images.is_empty() {
+                continue;
+            }
+            let only = BTreeSet::from([template.clone()]);
+            let (session, switches) = (&*self.session, &self.switches);
+            let near = self.mentioned.entry(template.clone()).or_insert_with(|| session.mentioned(&template, switches));
+            let near: Vec<usize> = near.iter().copied().filter(|at| group.contains(at)).collect();
+            if near.len() < group.len()
+                && !near.is_empty()
+                && let Some(outcome) = self.render(&near, &only)
+            {
+                let (taken, left) = images.into_iter().partition(|(image, _)| outcome.images.contains_key(image));
+                images = left;
+                self.split(&near, taken, &only);
+            }
+            self.split(group, images, &only);
+        }
+    }
+
+    /// Halves a group of switches that brings images until one switch, or as few as possible, brings each.
+    fn split(&mut self, group: &[usize], mut images: Images, only: &BTreeSet<String>) {
+        if let [_] = group {
+            images.into_iter().for_each(|(image, seen)| self.keep(image, seen, group));
             return;
         }
-        if group.len() > 1 {
-            let (a, b) = group.split_at(group.len() / 2);
-            for half in [a, b] {
-                if images.is_empty() {
-                    return;
-                }
-                let Outcome::Images(brought, _) = self.render(&joined(with, half), only) else { continue };
-                let (taken, left): (Images, Images) =
-                    images.into_iter().partition(|(image, _)| brought.contains_key(image));
-                images = left;
-                if !taken.is_empty() {
-                    self.split(half, with, taken, only);
-                }
+        let (a, b) = group.split_at(group.len() / 2);
+        for half in [a, b] {
+            if images.is_empty() {
+                return;
             }
+            let Some(outcome) = self.render(half, only) else { break };
+            let (taken, left) = images.into_iter().partition(|(image, _)| outcome.images.contains_key(image));
+            images = left;
+            self.split(half, taken, only);
         }
         // What no half brings alone needs something of both.
-        while let Some((image, findings)) = images.pop_first() {
-            let need = self.least(&image, &[], false, &joined(with, group), only);
-            let mut alike = vec![(image, findings)];
-            if need.len() <= TOGETHER
-                && !images.is_empty()
-                && let Outcome::Images(brought, _) = self.render(&need, only)
+        while let Some((image, seen)) = images.pop_first() {
+            let need = self.least(&image, &[], false, group, only);
+            let mut alike = vec![(image, seen)];
+            if !images.is_empty()
+                && need.len() <= TOGETHER
+                && let Some(outcome) = self.render(&need, only)
             {
                 let (taken, left): (Images, Images) =
-                    images.into_iter().partition(|(image, _)| brought.contains_key(image));
+                    images.into_iter().partition(|(image, _)| outcome.images.contains_key(image));
                 alike.extend(taken);
                 images = left;
             }
-            for (image, findings) in alike {
-                self.keep(image, findings, &need);
-            }
+            alike.into_iter().for_each(|(image, seen)| self.keep(image, seen, &need));
         }
     }
 
@@ -280,10 +347,7 @@ impl Search<'_, '_> {
         candidates: &[usize],
         only: &BTreeSet<String>,
     ) -> Vec<usize> {
-        if changed
-            && let Outcome::Images(brought, _) = self.render(with, only)
-            && brought.contains_key(image)
-        {
+        if changed && self.render(with, only).is_some_and(|outcome| outcome.images.contains_key(image)) {
             return Vec::new();
         }
         if candidates.len() <= 1 {
@@ -295,13 +359,13 @@ impl Search<'_, '_> {
         joined(&of_a, &of_b)
     }
 
-    fn keep(&mut self, image: Reference, findings: Vec<Finding>, switches: &[usize]) {
+    fn keep(&mut self, image: Reference, seen: Seen, switches: &[usize]) {
         let switches = if switches.len() > TOGETHER {
             Vec::new()
         } else {
             switches.iter().map(|at| self.switches[*at].to_string()).collect()
         };
-        self.found.images.insert(image, Brought { switches, findings });
+        self.found.images.insert(image, Brought { switches, findings: seen.findings });
     }
 }
 
