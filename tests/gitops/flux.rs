@@ -247,5 +247,6 @@ fn what_cannot_be_followed_says_why() {
     field.write("a.yaml", format!("{bucket}---\n{}", release("shop", "").replace("HelmRepository", "Bucket")));
     field.resolve(manifests, &[]).says(7, &["not followed, because its chart comes from Bucket flux-system/charts"]);
     field.write("a.yaml", format!("{SYNC}---\n{}", apps("").replace("./apps/production", "../x")));
-    field.resolve(manifests, &[]).says(2, &["../x"]);
+    let here = format!("{manifests}remotes:\n  https://git.example.com/acme/fleet: {{path: .}}\n");
+    field.resolve(&here, &[]).says(2, &["Kustomization flux-system/apps", "../x leads out of the repository"]);
 }
