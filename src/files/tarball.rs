@@ -28,8 +28,8 @@ pub(super) const MAX_RATIO: u64 = 200;
 /// Below this many bytes no ratio is checked: a few zeros compress better than anything honest.
 pub(super) const RATIO_FLOOR: u64 = 16 << 20;
 
-/// How much memory is taken before it is known how much there is: most charts need no more.
-const FIRST_PIECE: usize = 256 << 10;
+/// How much memory is taken before it is known how much there is: small charts need no more.
+const FIRST_PIECE: usize = 64 << 10;
 
 /// Reads a tar, which may be gzip, into memory. `origin` names it in errors.
 ///

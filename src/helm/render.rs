@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
 };
@@ -35,7 +36,7 @@ use super::{
     values::{coalesce_values, new_dict, table_at},
 };
 
-/// Stack of the renderer's thread. Only pages that are used cost memory; 3,000 nested templates need about half of it.
+/// Stack of a rendering. Only pages that are used cost memory; 3,000 nested templates need about half of it.
 const STACK: usize = 512 << 20;
 
 /// The release that is rendered.
@@ -199,18 +200,10 @@ pub fn render(
     limits: &Limits,
     options: &Options,
 ) -> Result<Rendered, Error> {
-    // Templates may nest deeper than the caller's stack is.
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new()
-            .name("helm-render".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, || run(chart, values, release, capabilities, ambient, limits, options));
-        match worker.map(|worker| worker.join()) {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => Err(Error::Renderer("it panicked".to_owned())),
-            Err(error) => Err(Error::Renderer(error.to_string())),
-        }
-    })
+    // Templates may nest deeper than the caller's stack is. A thread of its own would start slowly, and the C library's
+    // allocator serves all threads but the first page by page.
+    let work = || stacker::grow(STACK, || run(chart, values, release, capabilities, ambient, limits, options));
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::Renderer("it panicked".to_owned())))
 }
 
 fn entry(key: &str, value: Value) -> (Str, Value) {

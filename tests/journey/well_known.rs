@@ -94,7 +94,8 @@ fn well_known_charts_render_in_the_enclave_as_outside() {
         let url = if at % 2 == 0 {
             repository.put(&format!("/c{at}/{name}.tgz"), archive.clone());
             let entry = format!("{{name: {name}, version: \"{version}\", urls: [{name}.tgz]}}");
-            repository.put(&format!("/c{at}/index.yaml"), format!("apiVersion: v1\nentries:\n  {name}:\n  - {entry}\n"));
+            repository
+                .put(&format!("/c{at}/index.yaml"), format!("apiVersion: v1\nentries:\n  {name}:\n  - {entry}\n"));
             format!("{}/c{at}", repository.url())
         } else {
             let package = Package::new(metadata, archive.clone(), None);
