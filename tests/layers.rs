@@ -148,6 +148,7 @@ fn outside_crates_are_imported_by_their_owner_only() {
         ("serde_yaml::", &["yaml"]),
         ("libyaml_safer::", &["yaml"]),
         ("memchr::", &["helm"]),
+        ("stacker::", &["helm"]),
         ("sha2::", &["oci"]),
         ("tar::", &["files"]),
         ("flate2::", &["files"]),

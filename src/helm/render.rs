@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
 };
@@ -35,7 +36,7 @@ use super::{
     values::{coalesce_values, new_dict, table_at},
 };
 
-/// Stack of the renderer's thread. Only pages that are used cost memory; 3,000 nested templates need about half of it.
+/// Stack of a rendering. Only pages that are used cost memory; 3,000 nested templates need about half of it.
 const STACK: usize = 512 << 20;
 
 /// The release that is rendered.
@@ -211,20 +212,14 @@ pub fn render(
     })?
 }
 
-/// Runs something on a thread whose stack is large: templates may nest deeper than the caller's stack is.
+/// Runs something with a stack that is large: templates may nest deeper than the caller's stack is.
 ///
 /// # Errors
-/// [`Error::Renderer`] when there is no thread, or it panicked.
-pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-    std::thread::scope(|scope| {
-        let worker =
-            std::thread::Builder::new().name("helm-render".to_owned()).stack_size(STACK).spawn_scoped(scope, work);
-        match worker.map(|worker| worker.join()) {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(Error::Renderer("it panicked".to_owned())),
-            Err(error) => Err(Error::Renderer(error.to_string())),
-        }
-    })
+/// [`Error::Renderer`] when it panicked.
+pub(super) fn on_large_stack<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    // A thread of its own would start slowly, and the C library's allocator serves all threads but the first page by page.
+    let work = || stacker::grow(STACK, work);
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::Renderer("it panicked".to_owned()))
 }
 
 /// What stays the same in all renderings of a chart.
