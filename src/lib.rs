@@ -34,6 +34,7 @@
 //! | verbs | [`resolve`] | spec → lock: read inputs, find images, pin |
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
+//! | verbs | [`preflight`] | is the enclave ready: everything that can be known before |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
@@ -79,6 +80,8 @@ pub mod resolve;
 pub mod fetch;
 
 pub mod load;
+
+pub mod preflight;
 
 pub mod serve;
 

@@ -21,6 +21,7 @@ mod inspect;
 mod keygen;
 mod load;
 mod opened;
+mod preflight;
 mod progress;
 pub mod reference;
 mod report;
@@ -63,6 +64,7 @@ enum Command {
     Inspect(inspect::Args),
     Why(why::Args),
     Load(load::Args),
+    Preflight(preflight::Args),
     Serve(serve::Args),
     Template(template::Args),
     Keygen(keygen::Args),
@@ -134,6 +136,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Inspect(args) => args.run(&context).await,
         Command::Why(args) => args.run(&context).await,
         Command::Load(args) => args.run(&context).await,
+        Command::Preflight(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
         Command::Template(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
@@ -156,6 +159,7 @@ impl Command {
             Command::Inspect(args) => args.output.format,
             Command::Why(args) => args.output.format,
             Command::Load(args) => args.output.format,
+            Command::Preflight(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Keygen(args) => args.output.format,
             Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
