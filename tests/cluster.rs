@@ -372,3 +372,80 @@ async fn kubeconfigs_are_found_and_merged_as_kubectl_does() {
     let error = led_to(home.path(), &[("KUBECONFIG", &path("e"))], None).await;
     assert!(error.contains("cluster \"gone\""), "{error}");
 }
+
+/// Not a Kubernetes API server: answers as one that is broken, overloaded, or something else altogether would.
+async fn pretender(answer: fn(&str) -> (u16, String)) -> (String, tokio::task::JoinHandle<()>) {
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| async move {
+        let (status, body) = answer(&request.uri().to_string());
+        (axum::http::StatusCode::from_u16(status).unwrap(), body)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let config = format!(
+        "current-context: x\nclusters: [{{name: c, cluster: {{server: 'http://{address}/prefix'}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: ''}}}}]\n"
+    );
+    (config, task)
+}
+
+const VERSION: &str = r#"{"major": "1", "minor": "34+", "gitVersion": "v1.34.2+k3s1"}"#;
+const KINDS: &str =
+    r#"{"kind": "APIResourceList", "resources": [{"name": "pods", "kind": "Pod", "namespaced": true}]}"#;
+
+#[tokio::test]
+async fn answers_that_no_api_server_gives_are_told_as_that() {
+    let (config, _page) = pretender(|_| (200, "<html>Welcome</html>".to_owned())).await;
+    let error = by(&config).await.err().unwrap();
+    assert!(matches!(error, Error::Foreign { .. }) && error.kind() == Kind::Corrupt, "{error}");
+    let (config, _list) = pretender(|_| (200, "[1]".to_owned())).await;
+    assert!(matches!(by(&config).await.err().unwrap(), Error::Foreign { .. }));
+    let (config, _proxy) = pretender(|_| (404, "no route\u{1b}[31m".to_owned())).await;
+    let error = by(&config).await.err().unwrap();
+    assert!(matches!(error, Error::Foreign { .. }) && !error.to_string().contains('\u{1b}'), "{error}");
+
+    // A page that pretends that an object is not there must not pass for "not there".
+    let (config, _server) = pretender(|uri| match uri {
+        "/prefix/version" => (200, VERSION.to_owned()),
+        "/prefix/api/v1" => (200, KINDS.to_owned()),
+        _ => (404, "not found".to_owned()),
+    })
+    .await;
+    let cluster = by(&config).await.unwrap();
+    assert_eq!(cluster.version().numbers(), Some((1, 34)));
+    let error = cluster.get("v1", "Pod", None, "web").await.unwrap_err();
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+    // Names cannot leave their place in the path.
+    let error = cluster.get("v1", "Pod", Some("../../secrets"), "a/b?c").await.unwrap_err();
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn lists_have_an_end() {
+    fn endless(uri: &str) -> (u16, String) {
+        match uri {
+            "/prefix/version" => (200, VERSION.to_owned()),
+            "/prefix/api/v1" => (200, KINDS.to_owned()),
+            _ => (200, json!({"metadata": {"continue": "more"}, "items": vec![json!({}); 20_000]}).to_string()),
+        }
+    }
+    let (config, _server) = pretender(endless).await;
+    let cluster = by(&config).await.unwrap();
+    let error = cluster.list("v1", "Pod", &Selection::default()).await.unwrap_err();
+    assert!(matches!(error, Error::TooMany { .. }) && error.kind() == Kind::Corrupt, "{error}");
+    // An empty page ends a list, whatever it says.
+    let (config, _server) = pretender(|uri| match uri {
+        "/prefix/version" | "/prefix/api/v1" => endless(uri),
+        _ => (200, json!({"metadata": {"continue": "more"}, "items": []}).to_string()),
+    })
+    .await;
+    assert!(by(&config).await.unwrap().list("v1", "Pod", &Selection::default()).await.unwrap().is_empty());
+    // A list whose state the server forgot begins anew, once.
+    let (config, _server) = pretender(|uri| match uri {
+        "/prefix/version" | "/prefix/api/v1" => endless(uri),
+        _ => (410, json!({"kind": "Status", "reason": "Expired", "message": "too old"}).to_string()),
+    })
+    .await;
+    let error = by(&config).await.unwrap().list("v1", "Pod", &Selection::default()).await.unwrap_err();
+    assert!(error.to_string().contains("too old"), "{error}");
+}

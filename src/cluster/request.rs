@@ -149,7 +149,7 @@ impl Reply {
             }
             400 | 405 | 406 | 413 | 415 | 422 if from_api => Error::Invalid { place, what, refused },
             500 if self.blames_the_object() => Error::Invalid { place, what, refused },
-            status @ (408 | 429 | 500..=599) => Error::Failing { place, what, status, refused },
+            status @ (408 | 410 | 429 | 500..=599) => Error::Failing { place, what, status, refused },
             status => Error::Foreign { place, what, problem: format!("status {status}: {}", refused.message) },
         }
     }

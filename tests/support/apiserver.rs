@@ -62,6 +62,11 @@ pub fn get() -> Option<&'static ApiServer> {
     SERVER.get_or_init(start).as_ref()
 }
 
+/// Starts a server for one test alone, that wants to see a cluster as it made it.
+pub fn own() -> Option<ApiServer> {
+    start()
+}
+
 fn start() -> Option<ApiServer> {
     let (apiserver, etcd) = programs()?;
     let data = tempfile::tempdir().unwrap();
