@@ -36,6 +36,7 @@
 //! | verbs | [`fetch`] | lock → archive: plan, pull, sign |
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
 //! | verbs | [`audit`] | what changed, and what a list misses: reports |
+//! | verbs | [`preflight`] | is the enclave ready: everything that can be known before |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
 //! | verbs | [`relocate`] | manifests, values and kustomizations that name the enclave's registry |
 //! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
@@ -87,6 +88,7 @@ pub mod fetch;
 pub mod load;
 
 pub mod audit;
+pub mod preflight;
 
 pub mod serve;
 

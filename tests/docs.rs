@@ -39,6 +39,7 @@ fn links_lead_somewhere() {
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",
+        "docs/preflight.md",
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         let folder = root.join(page).parent().unwrap().to_owned();

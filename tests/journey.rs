@@ -1,6 +1,6 @@
 //! The whole way through the real binary: spec, lock, archive, registry; stock tools say whether it is true.
 
-mod machine;
+pub mod machine;
 mod shop;
 mod source;
 

@@ -24,6 +24,7 @@ mod inspect;
 mod keygen;
 mod load;
 mod opened;
+mod preflight;
 mod progress;
 pub mod reference;
 mod report;
@@ -69,6 +70,7 @@ enum Command {
     Why(why::Args),
     Diff(diff::Args),
     Load(load::Args),
+    Preflight(preflight::Args),
     Serve(serve::Args),
     Rewrite(rewrite::Args),
     Export(export::Args),
@@ -157,6 +159,7 @@ async fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Rewrite(args) => args.run(context),
         Command::Export(args) => args.run(context).await,
         Command::Template(args) => args.run(context).await,
+        Command::Preflight(args) => args.run(context).await,
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(context).await,
         Command::Schema(args) => args.run(),
@@ -175,6 +178,7 @@ impl Command {
             Command::Why(args) => args.output.format,
             Command::Diff(args) => args.format(),
             Command::Load(args) => args.output.format,
+            Command::Preflight(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Export(args) => args.format(),
             Command::Keygen(args) => args.output.format,

@@ -37,6 +37,7 @@ mod review;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -74,6 +75,7 @@ struct Inner {
     kinds: kinds::Cache,
     insecure: bool,
     version: Version,
+    date: Option<(Timestamp, Timestamp)>,
 }
 
 /// Names a cluster in messages.
@@ -167,8 +169,9 @@ impl Cluster {
             kinds: kinds::Cache::default(),
             insecure: access.insecure,
             version: Version::default(),
+            date: None,
         };
-        inner.version = inner.ask_version().await?;
+        (inner.version, inner.date) = inner.ask_version().await?;
         Ok(Cluster(Arc::new(inner)))
     }
 
@@ -190,6 +193,11 @@ impl Cluster {
     /// Returns what the server said of itself when the connection was made.
     pub fn version(&self) -> &Version {
         &self.0.version
+    }
+
+    /// Returns what the server's clock showed when the connection was made, and what ours showed then.
+    pub fn clocks(&self) -> Option<(Timestamp, Timestamp)> {
+        self.0.date
     }
 
     /// Returns `host:port` of the API server as the kubeconfig spells it.

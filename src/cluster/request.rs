@@ -1,13 +1,14 @@
 //! One request to the API server and its answer.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Conflict, Error, Inner, Place, Refused, Version};
 use crate::{
-    error::Diagnostic,
+    error::{Classify as _, Diagnostic},
     event::Event,
-    net::{HeaderValue, Method, Request, Response, header, printable},
+    net::{HeaderValue, Method, Request, Response, header, http_date, is_transient, printable},
 };
 
 /// The largest answer. A page of a list holds up to 500 objects, each at most about 1.5 MiB in etcd and a few kilobytes
@@ -15,6 +16,11 @@ use crate::{
 pub(super) const MAX_ANSWER: usize = 128 << 20;
 /// How much of a text from the server is shown.
 const SHOWN: usize = 500;
+/// How much of an answer is read that is a failure.
+const SETTLED: usize = 64 << 10;
+/// How the server begins when a field is not in the schema of a built-in kind (apimachinery, managedfields,
+/// `structuredmerge.go`).
+const WRONG_FIELDS: &str = "failed to create typed patch object";
 
 /// Describes a request.
 pub(super) struct Ask {
@@ -41,6 +47,8 @@ impl Ask {
 /// Holds an answer whose status was not judged yet.
 pub(super) struct Reply {
     pub(super) status: u16,
+    /// What the server's clock shows, and what ours showed then.
+    pub(super) date: Option<(Timestamp, Timestamp)>,
     pub(super) body: bytes::Bytes,
 }
 
@@ -77,6 +85,13 @@ impl Reply {
         self.status == 404
             && serde_json::from_slice::<Status>(&self.body)
                 .is_ok_and(|status| status.kind == "Status" && status.reason.as_deref() == Some("NotFound"))
+    }
+
+    /// Tells whether a failure is not the server's own: the object has fields that its kind does not have.
+    fn blames_the_object(&self) -> bool {
+        self.status == 500
+            && serde_json::from_slice::<Status>(&self.body)
+                .is_ok_and(|status| status.message.unwrap_or_default().starts_with(WRONG_FIELDS))
     }
 
     /// Returns the object that a good answer holds, or what went wrong.
@@ -133,7 +148,8 @@ impl Reply {
                 }
             }
             400 | 405 | 406 | 413 | 415 | 422 if from_api => Error::Invalid { place, what, refused },
-            status @ (408 | 429 | 500..=599) => Error::Failing { place, what, status, refused },
+            500 if self.blames_the_object() => Error::Invalid { place, what, refused },
+            status @ (408 | 410 | 429 | 500..=599) => Error::Failing { place, what, status, refused },
             status => Error::Foreign { place, what, problem: format!("status {status}: {}", refused.message) },
         }
     }
@@ -163,7 +179,10 @@ impl Inner {
                 request =
                     request.header(header::CONTENT_TYPE, HeaderValue::from_static(media_type)).body(body.to_string());
             }
-            let response = self.client.send(request).await.map_err(|cause| Error::net(&self.place, cause))?;
+            let response = match ask.method {
+                Method::PATCH => self.patch(request, &ask.what).await?,
+                _ => self.client.send(request).await.map_err(|cause| Error::net(&self.place, cause))?,
+            };
             if response.status() == 401 && self.login.can_renew() && !anew {
                 response.discard().await;
                 anew = true;
@@ -171,8 +190,32 @@ impl Inner {
             }
             self.pass_warnings(&response);
             let status = response.status();
+            let date = response.header("date").and_then(http_date).map(|there| (there, Timestamp::now()));
             let body = response.bytes(MAX_ANSWER).await.map_err(|cause| Error::net(&self.place, cause))?;
-            return Ok(Reply { status, body });
+            return Ok(Reply { status, date, body });
+        }
+    }
+
+    /// Makes a request with an object in it. Tried again as every other, unless the failure is one of the object: for a
+    /// field that a built-in kind does not have, the server answers 500 (seen with 1.34).
+    async fn patch(&self, request: Request, what: &str) -> Result<Response, Error> {
+        let mut trial = self.client.trial(format!("applying {what} to {}", self.place));
+        loop {
+            let cause = match self.client.once(&request).await {
+                Ok(response) if is_transient(response.status()) => {
+                    let (status, asked) = (response.status(), response.retry_after());
+                    let reply = Reply { status, date: None, body: response.beginning(SETTLED).await };
+                    if reply.blames_the_object() || !trial.again(&format!("status {status}"), asked).await {
+                        return Err(reply.refusal(&self.place, what));
+                    }
+                    continue;
+                }
+                Ok(response) => return Ok(response),
+                Err(cause) => cause,
+            };
+            if !cause.kind().is_transient() || !trial.again(&cause.to_string(), None).await {
+                return Err(Error::net(&self.place, cause));
+            }
         }
     }
 
@@ -192,9 +235,11 @@ impl Inner {
         }
     }
 
-    pub(super) async fn ask_version(&self) -> Result<Version, Error> {
+    pub(super) async fn ask_version(&self) -> Result<(Version, Option<(Timestamp, Timestamp)>), Error> {
         let ask = Ask::get(["version"], "the version");
-        let value = self.object(&ask).await?;
+        let reply = self.reply(&ask).await?;
+        let date = reply.date;
+        let value = reply.object(&self.place, &ask.what)?;
         let foreign = |problem: &str| Error::Foreign {
             place: Box::new(self.place.clone()),
             what: ask.what.clone(),
@@ -205,12 +250,13 @@ impl Inner {
         if version.git_version.is_empty() {
             return Err(foreign("no gitVersion in it"));
         }
-        Ok(Version {
+        let version = Version {
             major: text(&version.major),
             minor: text(&version.minor),
             git_version: text(&version.git_version),
             platform: text(&version.platform),
-        })
+        };
+        Ok((version, date))
     }
 
     pub(super) async fn ready(&self) -> Result<Result<(), String>, Error> {

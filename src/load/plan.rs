@@ -81,6 +81,20 @@ impl LoadPlan {
     pub(super) fn named(&self) -> impl Iterator<Item = &ImagePlan> {
         self.images.iter().chain(self.charts.iter().map(|chart| &chart.pushed))
     }
+
+    /// Returns everything below a root, with it, that a registry has to hold.
+    pub fn contents(&self, root: &Digest) -> Vec<Descriptor> {
+        self.graph.below(root).iter().filter(|node| !node.is_foreign()).map(|node| node.descriptor.clone()).collect()
+    }
+}
+
+impl FileSet {
+    /// Returns the manifest of its artifact, and what the manifest names.
+    pub fn contents(&self) -> (Descriptor, Vec<Descriptor>) {
+        let artifact = &self.artifact;
+        let blobs = [&artifact.manifest.0, &artifact.config.0].into_iter().chain(&artifact.files).cloned();
+        (artifact.manifest.0.clone(), blobs.collect())
+    }
 }
 
 /// Files that become one artifact.
