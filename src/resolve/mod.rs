@@ -365,9 +365,7 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
         Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
             .at(entry.at.clone())
     };
-    let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
-    let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    verify.chain(issuer).collect()
+    spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies")).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.
