@@ -36,6 +36,7 @@
 //! | verbs | [`load`] | archive → registry: admit, rename, push, receipt |
 //! | verbs | [`preflight`] | is the enclave ready: everything that can be known before |
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
+//! | verbs | [`issuer`] | the enclave's own certificate authority: keys, certificates, manifests, rotation |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
 
@@ -84,5 +85,7 @@ pub mod load;
 pub mod preflight;
 
 pub mod serve;
+
+pub mod issuer;
 
 pub mod cli;
