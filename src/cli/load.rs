@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     Context, Failure, OutputError,
     args::{Access, Login, Output, Trust},
-    env, ui,
+    env, issuer, ui,
     ui::Ui,
 };
 use crate::{
@@ -51,6 +51,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", requires = "allow_rollback")]
     reason: Option<String>,
     #[command(flatten)]
+    issuer: issuer::ForLoad,
+    #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
     login: Login,
@@ -89,11 +91,20 @@ impl Args {
         }
         let (archive, verdict) = admit(Unverified::open(&self.file)?, policy.as_ref())?;
         let credentials = self.login.credentials(&self.to.host)?;
-        let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
+        let mut settings = self.access.settings(None);
+        // The registry's certificate comes first: the cluster pulls cert-manager from that registry.
+        let authority = self.issuer.open(context, &self.to.host, self.dry_run)?;
+        settings.ca.extend(authority.iter().map(issuer::Authority::roots));
+        let registries = Registries::new(settings, credentials, context.observer.clone())?;
         let planned = plan(&archive, self.to.clone(), self.layout).await?;
         if self.dry_run {
             return self.show_plan(&archive, verdict.as_ref(), &planned);
         }
+        let authority = match authority {
+            // Before hours of pushing, not after them.
+            Some(authority) => Some(authority.connect(context).await?),
+            None => None,
+        };
         let state = env::state_dir();
         let records = registries.repository(&self.to.host, &planned.state, Side::Target);
         let target = self.to.to_string();
@@ -125,7 +136,11 @@ impl Args {
             rollback_reason: self.reason.clone(),
         };
         let receipt = receipt::write(record, &archive, &loaded).await?;
-        let report = json!({"receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
+        let applied = match &authority {
+            Some(authority) => authority.apply(context, &format!("{target}/{}", crate::archive::CHARTS)).await?,
+            None => Vec::new(),
+        };
+        let report = json!({"applied": applied, "receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
             "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
         Ui { format: self.output.format }
             .print(&report, || {
@@ -154,6 +169,10 @@ impl Args {
                         set.tag,
                         set.digest.short()
                     ));
+                }
+                if !applied.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&issuer::applied_table(&applied));
                 }
                 text.push_str(&format!(
                     "\nloaded {} {} into {target}: {} pushed ({}), {} there already ({})\n",

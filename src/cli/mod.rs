@@ -18,6 +18,7 @@ mod demo;
 mod env;
 mod input;
 mod inspect;
+mod issuer;
 mod keygen;
 mod load;
 mod opened;
@@ -66,6 +67,7 @@ enum Command {
     Load(load::Args),
     Preflight(preflight::Args),
     Serve(serve::Args),
+    Issuer(issuer::Args),
     Template(template::Args),
     Keygen(keygen::Args),
     Demo(demo::Args),
@@ -138,6 +140,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Load(args) => args.run(&context).await,
         Command::Preflight(args) => args.run(&context).await,
         Command::Serve(args) => args.run(&context).await,
+        Command::Issuer(args) => args.run(&context).await,
         Command::Template(args) => args.run(&context).await,
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(&context).await,
@@ -161,6 +164,7 @@ impl Command {
             Command::Load(args) => args.output.format,
             Command::Preflight(args) => args.output.format,
             Command::Serve(args) => args.output.format,
+            Command::Issuer(args) => args.format(),
             Command::Keygen(args) => args.output.format,
             Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
         };
