@@ -35,6 +35,8 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/spec.md",
         "docs/signing.md",
+        "docs/issuer.md",
+        "manifests/README.md",
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",

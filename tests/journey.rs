@@ -5,7 +5,7 @@ mod shop;
 mod source;
 
 mod corpus;
-mod helm_in_enclave;
+pub mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;
 mod names;

@@ -17,6 +17,7 @@ mod docs;
 mod faults;
 mod findings;
 mod helm;
+mod issuer;
 mod journey;
 mod kustomize;
 mod layers;

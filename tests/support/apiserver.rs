@@ -62,7 +62,8 @@ pub fn get() -> Option<&'static ApiServer> {
     SERVER.get_or_init(start).as_ref()
 }
 
-fn start() -> Option<ApiServer> {
+/// Starts a server of its own, for a test that others would disturb.
+pub fn start() -> Option<ApiServer> {
     let (apiserver, etcd) = programs()?;
     let data = tempfile::tempdir().unwrap();
     let at = |name: &str| data.path().join(name);
