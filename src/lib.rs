@@ -40,6 +40,7 @@
 //! | verbs | [`serve`] | an OCI registry over any source, or over a directory |
 //! | verbs | [`relocate`] | manifests, values and kustomizations that name the enclave's registry |
 //! | verbs | [`export`] | archive → configuration of the enclave's machines: mirrors, trust, policies, names |
+//! | verbs | [`issuer`] | the enclave's own certificate authority: keys, certificates, manifests, rotation |
 //! | face | [`cli`] | flags, tables, progress, errors as text, exit codes |
 #![forbid(unsafe_code)]
 
@@ -95,5 +96,6 @@ pub mod serve;
 pub mod relocate;
 
 pub mod export;
+pub mod issuer;
 
 pub mod cli;

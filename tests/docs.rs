@@ -36,6 +36,8 @@ fn links_lead_somewhere() {
         "docs/spec.md",
         "docs/signing.md",
         "docs/diff.md",
+        "docs/issuer.md",
+        "manifests/README.md",
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",

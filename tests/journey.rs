@@ -6,7 +6,7 @@ mod source;
 
 mod compare;
 mod corpus;
-mod helm_in_enclave;
+pub mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;
 mod moving;

@@ -18,6 +18,7 @@ mod faults;
 mod findings;
 mod gitops;
 mod helm;
+mod issuer;
 mod journey;
 mod kustomize;
 mod layers;

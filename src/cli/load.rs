@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Context, Failure, OutputError,
     args::{Access, Login, Output, Trust},
-    env, ui,
+    env, issuer, ui,
     ui::Ui,
 };
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct Args {
     /// With --rollback: go back to the last load that had this sequence.
     #[arg(long, value_name = "N", requires = "rollback")]
     sequence: Option<u64>,
+    #[command(flatten)]
+    issuer: issuer::ForLoad,
     #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
@@ -127,11 +129,21 @@ impl Args {
             _ => return self.go_back(context, policy.as_ref()).await,
         };
         let (archive, verdict) = admit(Unverified::open(file)?, policy.as_ref())?;
-        let registries = self.registries(context)?;
+        let credentials = self.login.credentials(&self.to.host)?;
+        let mut settings = self.access.settings(None);
+        // The registry's certificate comes first: the cluster pulls cert-manager from that registry.
+        let authority = self.issuer.open(context, &self.to.host, self.dry_run)?;
+        settings.ca.extend(authority.iter().map(issuer::Authority::roots));
+        let registries = Registries::new(settings, credentials, context.observer.clone())?;
         let planned = plan(&archive, self.to.clone(), self.layout).await?;
         if self.dry_run {
             return self.show_plan(&archive, verdict.as_ref(), &planned);
         }
+        let authority = match authority {
+            // Before hours of pushing, not after them.
+            Some(authority) => Some(authority.connect(context).await?),
+            None => None,
+        };
         let state = env::state_dir();
         let records = registries.repository(&self.to.host, &planned.state, Side::Target);
         let target = self.to.to_string();
@@ -168,7 +180,11 @@ impl Args {
             rollback_reason: self.reason.clone(),
         };
         let receipt = receipt::write(record, archive.inventory(), &archive.control().into(), &loaded).await?;
-        let report = json!({"receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
+        let applied = match &authority {
+            Some(authority) => authority.apply(context, &format!("{target}/{}", crate::archive::CHARTS)).await?,
+            None => Vec::new(),
+        };
+        let report = json!({"applied": applied, "receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
             "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
         Ui { format: self.output.format }
             .print(&report, || {
@@ -197,6 +213,10 @@ impl Args {
                         set.tag,
                         set.digest.short()
                     ));
+                }
+                if !applied.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&issuer::applied_table(&applied));
                 }
                 text.push_str(&format!(
                     "\nloaded {} {} into {target}: {} pushed ({}), {} there already ({})\n",

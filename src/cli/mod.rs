@@ -21,6 +21,7 @@ mod export;
 mod init;
 mod input;
 mod inspect;
+mod issuer;
 mod keygen;
 mod load;
 mod opened;
@@ -74,6 +75,7 @@ enum Command {
     Serve(serve::Args),
     Rewrite(rewrite::Args),
     Export(export::Args),
+    Issuer(issuer::Args),
     Template(template::Args),
     Keygen(keygen::Args),
     Demo(demo::Args),
@@ -160,6 +162,7 @@ async fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Export(args) => args.run(context).await,
         Command::Template(args) => args.run(context).await,
         Command::Preflight(args) => args.run(context).await,
+        Command::Issuer(args) => args.run(context).await,
         Command::Keygen(args) => args.run(),
         Command::Demo(args) => args.run(context).await,
         Command::Schema(args) => args.run(),
@@ -181,6 +184,7 @@ impl Command {
             Command::Preflight(args) => args.output.format,
             Command::Serve(args) => args.output.format,
             Command::Export(args) => args.format(),
+            Command::Issuer(args) => args.format(),
             Command::Keygen(args) => args.output.format,
             Command::Demo(_)
             | Command::Template(_)

@@ -241,9 +241,7 @@ impl Wanted {
 /// # Errors
 /// Every mistake in every input.
 pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
-    let mut failures: Vec<(Kind, Diagnostic)> =
-        unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
-    failures.extend(signatures::rules(job).err().unwrap_or_default());
+    let mut failures: Vec<(Kind, Diagnostic)> = signatures::rules(job).err().unwrap_or_default();
     let mut wanted = Wanted::default();
     // What several entries need is fetched once.
     let acquirer = Arc::new(Acquirer::new(job.registries));
@@ -399,15 +397,6 @@ fn add(
     if !image.because.contains(&finding) {
         image.because.push(finding);
     }
-}
-
-/// Returns what the spec asks for and this version cannot do: refused, because half of it would be worse than nothing.
-fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
-    let refuse = |entry: &crate::spec::Entry, what: &str| {
-        Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
-            .at(entry.at.clone())
-    };
-    spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities")).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.

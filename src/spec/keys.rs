@@ -257,6 +257,7 @@ pub(super) static ISSUER: Table = table(
     &[
         required("organization", Shape::Text, "The organization in the certificates"),
         key("domains", Shape::Texts, "The domains that certificates may name"),
+        key("ipRanges", Shape::Texts, "The ranges of addresses that certificates may name, such as 10.0.0.0/8"),
         key("replaces", Shape::Texts, "Names of issuers that the internal authority stands in for"),
     ],
 );

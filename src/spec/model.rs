@@ -344,6 +344,8 @@ pub struct Issuer {
     pub organization: String,
     /// The domains that certificates may name.
     pub domains: Vec<String>,
+    /// The ranges of addresses that certificates may name, such as `10.0.0.0/8`.
+    pub ip_ranges: Vec<String>,
     /// Names of issuers that it stands in for.
     pub replaces: Vec<String>,
 }

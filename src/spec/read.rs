@@ -446,8 +446,13 @@ fn issuer(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<Issuer> {
     };
     let is_domain = |text: &str| text.len() <= 253 && text.split('.').all(is_dns_label);
     let domains = list("domains", "domain in lower case", is_domain);
+    let is_range = |text: &str| {
+        let (base, prefix) = text.split_once('/').unwrap_or((text, "0"));
+        base.parse::<std::net::IpAddr>().is_ok() && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= 128)
+    };
+    let ip_ranges = list("ipRanges", "range of addresses, such as 10.0.0.0/8", is_range);
     let replaces = list("replaces", "name of an issuer", is_domain);
-    Some(Issuer { entry: fields.entry, organization: organization?, domains, replaces })
+    Some(Issuer { entry: fields.entry, organization: organization?, domains, ip_ranges, replaces })
 }
 
 /// Reads a path of a file beside the spec.

@@ -50,6 +50,7 @@ mod secret;
 mod signatures;
 mod simple;
 mod statement;
+pub mod x509;
 
 pub use envelope::{verify_blob, verify_bundle};
 pub use error::Error;

@@ -67,7 +67,8 @@ pub fn own() -> Option<ApiServer> {
     start()
 }
 
-fn start() -> Option<ApiServer> {
+/// Starts a server of its own, for a test that others would disturb.
+pub fn start() -> Option<ApiServer> {
     let (apiserver, etcd) = programs()?;
     let data = tempfile::tempdir().unwrap();
     let at = |name: &str| data.path().join(name);
