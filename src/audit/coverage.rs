@@ -8,6 +8,7 @@ use super::snapshot::Snapshot;
 use crate::{
     discover::Finding,
     error::Location,
+    lock::NotCarried,
     oci::{Digest, Reference},
     peers::{Peer, Source, What},
 };
@@ -47,6 +48,7 @@ pub struct Needed {
 
 /// An image that is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Listed {
     /// Its name in full.
     pub image: Reference,
@@ -54,6 +56,9 @@ pub struct Listed {
     pub written: String,
     /// Where.
     pub at: Location,
+    /// That it was found and decided against, such as an image that only other values bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_carried: Option<NotCarried>,
 }
 
 /// A repository that is listed with other versions than are needed.
@@ -127,7 +132,9 @@ fn images(list: &Peer, needed: &Snapshot, found: &mut Coverage) {
         if !seen.insert(&image.reference) {
             continue;
         }
-        let listed = Listed { image: image.reference.clone(), written: image.written.clone(), at: item.at.clone() };
+        let not_carried = needed.not_carried.iter().flatten().find(|one| one.image == image.reference).cloned();
+        let (reference, written) = (image.reference.clone(), image.written.clone());
+        let listed = Listed { image: reference, written, at: item.at.clone(), not_carried };
         // One entry meets every name of what it is: by tag where it has one, else by digest.
         let by_tag = |name: &Reference| {
             name.name() == image.reference.name() && image.reference.tag.is_some() && name.tag == image.reference.tag
@@ -270,6 +277,13 @@ mod tests {
             images: BTreeMap::new(),
             charts: charts.collect(),
             files: files.collect(),
+            not_carried: Some(vec![NotCarried {
+                image: "docker.io/library/nginx:latest".parse().unwrap(),
+                why: crate::lock::Why::Optional,
+                by: None,
+                reason: None,
+                because: Vec::new(),
+            }]),
             blobs: None,
         }
     }
@@ -304,5 +318,6 @@ mod tests {
         let images = peers::read("images.txt", "nginx\n").unwrap();
         let found = coverage(&images, &needed(&charts, &files));
         assert!(found.charts.is_empty() && found.files.is_empty() && found.stale.len() == 1);
+        assert!(found.stale[0].not_carried.is_some());
     }
 }

@@ -11,7 +11,7 @@ use super::snapshot::{ImageSeen, Snapshot};
 use crate::{
     discover::Finding,
     helm::semver::Version,
-    lock::{LockedChart, LockedFile},
+    lock::{LockedChart, LockedFile, NotCarried, Why},
     oci::{Digest, Reference},
 };
 
@@ -27,6 +27,8 @@ pub struct Diff {
     pub charts: Changed<ChartChange, ChartChange, ChartChange, ChartChange>,
     /// Files.
     pub files: Vec<FileChange>,
+    /// Decisions about what is found and not carried; of two locks that know such.
+    pub not_carried: Vec<Decision>,
     /// What must travel; known when both are archives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<SizeChange>,
@@ -229,6 +231,19 @@ pub struct FileChange {
     pub to_size: Option<u64>,
 }
 
+/// A changed decision about an image that is not carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The image.
+    pub image: Reference,
+    /// What it was; none when it was not found, or was carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Why>,
+    /// What it is; none when it is not found any more, or is carried now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Why>,
+}
+
 /// How much of an archive another one has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SizeChange {
@@ -247,7 +262,11 @@ pub struct SizeChange {
 impl Diff {
     /// Tells whether anything differs. Sizes follow from the rest and do not count.
     pub fn is_empty(&self) -> bool {
-        self.properties.is_empty() && self.images.is_empty() && self.charts.is_empty() && self.files.is_empty()
+        self.properties.is_empty()
+            && self.images.is_empty()
+            && self.charts.is_empty()
+            && self.files.is_empty()
+            && self.not_carried.is_empty()
     }
 }
 
@@ -264,6 +283,10 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Diff {
         images: images(&old.images, &new.images),
         charts: charts(&old.charts, &new.charts),
         files: files(&old.files, &new.files),
+        not_carried: match (&old.not_carried, &new.not_carried) {
+            (Some(old), Some(new)) => decisions(old, new),
+            _ => Vec::new(),
+        },
         size: old.blobs.as_ref().zip(new.blobs.as_ref()).map(|(old, new)| sizes(old, new)),
     }
 }
@@ -409,6 +432,16 @@ fn files(old: &[LockedFile], new: &[LockedFile]) -> Vec<FileChange> {
         });
     }
     found
+}
+
+fn decisions(old: &[NotCarried], new: &[NotCarried]) -> Vec<Decision> {
+    let by_name =
+        |list: &'_ [NotCarried]| list.iter().map(|one| (one.image.clone(), one.why)).collect::<BTreeMap<_, _>>();
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<&Reference> = old.keys().chain(new.keys()).collect();
+    let decision =
+        |name: &Reference| Decision { image: name.clone(), from: old.get(name).copied(), to: new.get(name).copied() };
+    names.into_iter().map(decision).filter(|one| one.from != one.to).collect()
 }
 
 fn sizes(old: &BTreeMap<Digest, u64>, new: &BTreeMap<Digest, u64>) -> SizeChange {

@@ -16,7 +16,7 @@ mod snapshot;
 
 pub use coverage::{Coverage, Listed, Needed, Other, OtherVersion, OtherWay, coverage};
 pub use diff::{
-    Changed, ChartAt, ChartChange, Diff, FileChange, ImageAt, ImageMoved, ImageReasons, ImageVersions, Jump, Property,
-    SizeChange, diff,
+    Changed, ChartAt, ChartChange, Decision, Diff, FileChange, ImageAt, ImageMoved, ImageReasons, ImageVersions, Jump,
+    Property, SizeChange, diff,
 };
 pub use snapshot::{ImageSeen, Snapshot};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     archive::Inventory,
     discover::{Finding, Step},
-    lock::{Lock, LockedChart, LockedFile, Member, Verified},
+    lock::{Lock, LockedChart, LockedFile, Member, NotCarried, Verified},
     oci::{Digest, Reference},
 };
 
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub charts: Vec<LockedChart>,
     /// Files by name.
     pub files: Vec<LockedFile>,
+    /// What was found and decided against; known of locks, and of archives with one.
+    pub not_carried: Option<Vec<NotCarried>>,
     /// Every blob with its size; known of archives alone.
     pub blobs: Option<BTreeMap<Digest, u64>>,
 }
@@ -66,6 +68,7 @@ impl From<&Lock> for Snapshot {
             images: images.collect(),
             charts: lock.charts.clone(),
             files: lock.files.clone(),
+            not_carried: Some(lock.not_carried.clone()),
             blobs: None,
         }
     }
@@ -133,6 +136,7 @@ fn of_inventory(inventory: &Inventory) -> Snapshot {
         images,
         charts: charts.collect(),
         files: files.collect(),
+        not_carried: None,
         blobs: None,
     }
 }

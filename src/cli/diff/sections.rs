@@ -161,6 +161,11 @@ pub(super) fn of_diff(diff: &Diff) -> Sections {
         vec![one.file.clone(), change, sizes(one.from_size, one.to_size)]
     });
     sections.add("Files", &["file", "change", "size"], files.collect());
+    let decisions = diff.not_carried.iter().map(|one| {
+        let said = |why: Option<crate::lock::Why>| why.map(|why| why.to_string()).unwrap_or_default();
+        vec![one.image.to_string(), said(one.from), said(one.to)]
+    });
+    sections.add("Found and not carried", &["image", "was", "is"], decisions.collect());
     if let Some(size) = &diff.size {
         let row = |what: &str, bytes: u64| vec![what.to_owned(), ui::size(bytes)];
         let mut rows = vec![row("before", size.from), row("now", size.to), row("new content", size.new)];
@@ -186,6 +191,7 @@ pub(super) fn of_diff(diff: &Diff) -> Sections {
             "charts changed",
         ),
         (diff.files.len(), "file set changed", "file sets changed"),
+        (diff.not_carried.len(), "decision changed", "decisions changed"),
         (diff.properties.len(), "property changed", "properties changed"),
     ]);
     sections
@@ -248,8 +254,15 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Sections {
         vec![one.listed.written.clone(), listed, one.pinned.short(), place(&one.listed.at)]
     });
     sections.add("Other digests", &["image", "listed", "pinned", "place"], moved.collect());
-    let stale = coverage.stale.iter().map(|one| vec![one.image.to_string(), one.written.clone(), place(&one.at)]);
-    sections.add("Stale: listed, and nothing needs it", &["image", "written", "place"], stale.collect());
+    let stale = coverage.stale.iter().map(|one| {
+        let note = one.not_carried.as_ref().map(|known| {
+            let first = known.because.first().map(ToString::to_string).unwrap_or_default();
+            format!("found, and not carried: {} {first}", known.why)
+        });
+        vec![one.image.to_string(), one.written.clone(), place(&one.at), note.unwrap_or_default()]
+    });
+    let headers = ["image", "written", "place", "note"];
+    sections.add("Stale: listed, and nothing that is carried needs it", &headers, stale.collect());
     for (title, list) in
         [("Charts", &coverage.charts), ("Files", &coverage.files), ("Not compared", &coverage.not_compared)]
     {
