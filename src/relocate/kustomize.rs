@@ -74,16 +74,20 @@ mod tests {
     #[test]
     fn every_spelling_is_listed() {
         let one = Digest::sha256(b"1");
-        let images: Vec<(Reference, Digest)> = [("nginx:1", one), ("quay.io/a/b:1", one), ("quay.io/a/b:2", Digest::sha256(b"2"))]
-            .map(|(image, digest)| (image.parse().unwrap(), digest))
-            .to_vec();
+        let images: Vec<(Reference, Digest)> =
+            [("nginx:1", one), ("quay.io/a/b:1", one), ("quay.io/a/b:2", Digest::sha256(b"2"))]
+                .map(|(image, digest)| (image.parse().unwrap(), digest))
+                .to_vec();
         let mut names = Names::new("reg.lan".parse().unwrap(), Layout::Source).carrying(images.clone()).unwrap();
         let text = component(&images, &mut names, true).unwrap();
         for name in ["docker.io/library/nginx", "nginx", "library/nginx", "docker.io/nginx"] {
             let entry = format!("- name: {name}\n  newName: reg.lan/docker.io/library/nginx\n  digest: {one}\n");
             assert!(text.contains(&entry), "{text}");
         }
-        assert!(text.contains("- name: quay.io/a/b\n  newName: reg.lan/quay.io/a/b\n-") || text.ends_with("newName: reg.lan/quay.io/a/b\n"));
+        assert!(
+            text.contains("- name: quay.io/a/b\n  newName: reg.lan/quay.io/a/b\n-")
+                || text.ends_with("newName: reg.lan/quay.io/a/b\n")
+        );
         assert!(text.contains("# quay.io/a/b was carried in several versions"));
     }
 }

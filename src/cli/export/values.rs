@@ -156,7 +156,8 @@ impl Args {
         for input in charts {
             let (name, text) = self.one(context, input, &mut names)?;
             // Two entries of one name are two files.
-            let count = written.iter().filter(|(known, _)| *known == name || known.starts_with(&format!("{name}-"))).count();
+            let count =
+                written.iter().filter(|(known, _)| *known == name || known.starts_with(&format!("{name}-"))).count();
             let name = if count == 0 { name } else { format!("{name}-{}", count + 1) };
             written.push((name, text));
         }
@@ -205,7 +206,8 @@ impl Args {
     fn head(&self, name: &str, chart: &Chart, overlay: &Overlay, names: &mut Names) -> Result<String, Failure> {
         let (place, version) = (names.chart(chart.name())?, &chart.metadata.version);
         let target = &self.to;
-        let mut head = format!("The images of {} {version} from {target}. Give it after your own values:\n", chart.name());
+        let mut head =
+            format!("The images of {} {version} from {target}. Give it after your own values:\n", chart.name());
         head.push_str(&format!("  helm install {name} {place} --version {version} -f {name}.yaml\n"));
         if !overlay.unmoved.is_empty() {
             head.push_str("No value moves these; bundle rewrite as a post-renderer does:\n");

@@ -52,7 +52,9 @@ impl Candidate {
         let mark = mark(id);
         let marked = match old.split_once('/') {
             None if old.is_empty() => format!("{mark}.example.com"),
-            None if is_host(old) && old.parse::<Reference>().is_ok_and(|image| image.tag.is_none()) || old.ends_with("/") => {
+            None if is_host(old) && old.parse::<Reference>().is_ok_and(|image| image.tag.is_none())
+                || old.ends_with("/") =>
+            {
                 format!("{mark}.{old}")
             }
             Some((host, "")) => format!("{mark}.{host}/"),
@@ -84,6 +86,17 @@ fn is_about_images(way: &Way) -> bool {
             WORDS.iter().any(|word| lower.contains(word))
         })
     })
+}
+
+/// Ends of keys about images that hold no name of one.
+const OTHER: &[&str] =
+    &["tag", "version", "policy", "secrets", "secret", "digest", "sha", "enabled", "prefix", "command", "args"];
+
+/// Tells whether a value that nothing gives may be a part of an image's name.
+pub(super) fn may_be_image(way: &Way) -> bool {
+    let Some(Segment::Key(last)) = way.last() else { return false };
+    let lower = last.to_ascii_lowercase();
+    is_about_images(way) && !OTHER.iter().any(|end| lower.ends_with(end))
 }
 
 /// Returns the values that stand in one of the images.

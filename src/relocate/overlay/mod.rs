@@ -36,7 +36,7 @@ use crate::{
 
 use super::{Error, Names, Place, rewrite::whole};
 use marks::{Candidate, Part, Segment, Way, candidates, dotted, parts, put};
-use seen::{Eye, Key, Seen, mentions};
+use seen::{Eye, Key, Seen, absent, mentions};
 use solve::{Wish, solve};
 
 /// A chart and what it is rendered with.
@@ -164,9 +164,11 @@ pub fn overlay(setup: &Setup<'_>, names: &mut Names, digests: bool) -> Result<Ov
     let proof = search.look(&found.json);
     for (key, want) in &search.wants {
         let is = proof.as_ref().and_then(|seen| seen.images.get(key)).map(|named| named.written.as_str());
-        let moved = is.is_some_and(|is| is == want.wanted || want.is_pinned_as(is));
+        let pinned_as = is.filter(|is| want.is_pinned_as(is));
+        let moved =
+            pinned_as.is_some() || proof.as_ref().is_some_and(|seen| seen.says(key, &want.written, &want.wanted));
         if moved {
-            result.moved.insert(want.written.clone(), is.unwrap_or_default().to_owned());
+            result.moved.insert(want.written.clone(), pinned_as.unwrap_or(&want.wanted).to_owned());
             if digests && want.digest.is_some() && !pinned.contains(key) {
                 result.unpinned.insert(want.written.clone());
             }
@@ -178,7 +180,9 @@ pub fn overlay(setup: &Setup<'_>, names: &mut Names, digests: bool) -> Result<Ov
     // An image that is moved in one place and not in another is not moved.
     result.moved.retain(|image, _| !result.unmoved.iter().any(|unmoved| unmoved.image == *image));
     // What appears only with the overlay would be pulled from somewhere, too.
-    for (key, named) in proof.iter().flat_map(|seen| &seen.images).filter(|(key, named)| named.sure && !search.wants.contains_key(key)) {
+    for (key, named) in
+        proof.iter().flat_map(|seen| &seen.images).filter(|(key, named)| named.sure && !search.wants.contains_key(key))
+    {
         let outside = named.written.parse().is_ok_and(|image| !matches!(names.place(&image), Ok(Place::Inside)));
         if outside && !base.images.contains_key(key) {
             let (image, place) = (named.written.clone(), key.0.clone());
@@ -292,8 +296,7 @@ impl Search<'_> {
     fn unmoved(&mut self, overlay: &Json) -> BTreeSet<Key> {
         let seen = self.look(overlay);
         let stays = |(key, want): &(&Key, &Want)| {
-            want.sure
-                && seen.as_ref().and_then(|seen| seen.images.get(*key)).is_none_or(|named| named.written != want.wanted)
+            want.sure && !seen.as_ref().is_some_and(|seen| seen.says(key, &want.written, &want.wanted))
         };
         self.wants.iter().filter(stays).map(|(key, _)| key.clone()).collect()
     }
@@ -366,11 +369,8 @@ impl Search<'_> {
 
     /// Marks every value that stands in an image.
     fn by_values(&mut self) -> Attempt {
-        let images: BTreeSet<String> = self
-            .wants
-            .values()
-            .flat_map(|want| [want.written.clone(), want.image.to_string()])
-            .collect();
+        let images: BTreeSet<String> =
+            self.wants.values().flat_map(|want| [want.written.clone(), want.image.to_string()]).collect();
         let images: Vec<&str> = images.iter().map(String::as_str).collect();
         let all = candidates(&self.values, &images);
         let nothing = Attempt::nothing();
@@ -433,7 +433,18 @@ impl Search<'_> {
                 (attempt, left) = (next, after);
             }
         }
-        attempt
+        if left.is_empty() { attempt } else { self.with_absent(attempt, left) }
+    }
+
+    /// Tries values that templates name and nothing gives: `{{ .Values.init.image | default "busybox" }}`.
+    fn with_absent(&mut self, attempt: Attempt, left: BTreeSet<Key>) -> Attempt {
+        let ways = absent(self.eye.chart(), &self.values);
+        let all: Vec<Candidate> = ways.into_iter().enumerate().map(|(id, way)| Candidate::new(id, way, "")).collect();
+        let Some((seen, _)) = self.marked(&all) else { return attempt };
+        match self.solved(&attempt, &seen, &all, Some(&left)) {
+            Some(next) if self.unmoved(&next.json).len() < left.len() => next,
+            _ => attempt,
+        }
     }
 }
 

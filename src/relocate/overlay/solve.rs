@@ -92,14 +92,12 @@ mod tests {
 
     #[test]
     fn registries_lead_and_repositories_follow() {
-        assert_eq!(
-            solved(&[(&["$quay.io", "/", "$a/b", ":1"], "reg.lan/quay.io/a/b:1")]),
-            ["quay.io=reg.lan/quay.io"]
-        );
+        assert_eq!(solved(&[(&["$quay.io", "/", "$a/b", ":1"], "reg.lan/quay.io/a/b:1")]), ["quay.io=reg.lan/quay.io"]);
         assert_eq!(solved(&[(&["$quay.io/a/b", ":1"], "reg.lan/quay.io/a/b:1")]), ["quay.io/a/b=reg.lan/quay.io/a/b"]);
-        assert_eq!(solved(&[(&["$nginx:1"], "reg.lan/docker.io/library/nginx:1")]), [
-            "nginx:1=reg.lan/docker.io/library/nginx:1"
-        ]);
+        assert_eq!(
+            solved(&[(&["$nginx:1"], "reg.lan/docker.io/library/nginx:1")]),
+            ["nginx:1=reg.lan/docker.io/library/nginx:1"]
+        );
         assert_eq!(solved(&[(&["quay.io/", "$a/b", ":1"], "reg.lan/quay.io/a/b:1")]), Vec::<String>::new());
         // One registry for images with and without a path.
         assert_eq!(
