@@ -88,6 +88,17 @@ fn is_about_images(way: &Way) -> bool {
     })
 }
 
+/// Ends of keys about images that hold no name of one.
+const OTHER: &[&str] =
+    &["tag", "version", "policy", "secrets", "secret", "digest", "sha", "enabled", "prefix", "command", "args"];
+
+/// Tells whether a value that nothing gives may be a part of an image's name.
+pub(super) fn may_be_image(way: &Way) -> bool {
+    let Some(Segment::Key(last)) = way.last() else { return false };
+    let lower = last.to_ascii_lowercase();
+    is_about_images(way) && !OTHER.iter().any(|end| lower.ends_with(end))
+}
+
 /// Returns the values that stand in one of the images.
 pub(super) fn candidates(values: &Json, images: &[&str]) -> Vec<Candidate> {
     let mut found = Vec::new();

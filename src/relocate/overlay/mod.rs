@@ -36,7 +36,7 @@ use crate::{
 
 use super::{Error, Names, Place, rewrite::whole};
 use marks::{Candidate, Part, Segment, Way, candidates, dotted, parts, put};
-use seen::{Eye, Key, Seen, mentions};
+use seen::{Eye, Key, Seen, absent, mentions};
 use solve::{Wish, solve};
 
 /// A chart and what it is rendered with.
@@ -164,9 +164,11 @@ pub fn overlay(setup: &Setup<'_>, names: &mut Names, digests: bool) -> Result<Ov
     let proof = search.look(&found.json);
     for (key, want) in &search.wants {
         let is = proof.as_ref().and_then(|seen| seen.images.get(key)).map(|named| named.written.as_str());
-        let moved = is.is_some_and(|is| is == want.wanted || want.is_pinned_as(is));
+        let pinned_as = is.filter(|is| want.is_pinned_as(is));
+        let moved =
+            pinned_as.is_some() || proof.as_ref().is_some_and(|seen| seen.says(key, &want.written, &want.wanted));
         if moved {
-            result.moved.insert(want.written.clone(), is.unwrap_or_default().to_owned());
+            result.moved.insert(want.written.clone(), pinned_as.unwrap_or(&want.wanted).to_owned());
             if digests && want.digest.is_some() && !pinned.contains(key) {
                 result.unpinned.insert(want.written.clone());
             }
@@ -294,8 +296,7 @@ impl Search<'_> {
     fn unmoved(&mut self, overlay: &Json) -> BTreeSet<Key> {
         let seen = self.look(overlay);
         let stays = |(key, want): &(&Key, &Want)| {
-            want.sure
-                && seen.as_ref().and_then(|seen| seen.images.get(*key)).is_none_or(|named| named.written != want.wanted)
+            want.sure && !seen.as_ref().is_some_and(|seen| seen.says(key, &want.written, &want.wanted))
         };
         self.wants.iter().filter(stays).map(|(key, _)| key.clone()).collect()
     }
@@ -432,7 +433,18 @@ impl Search<'_> {
                 (attempt, left) = (next, after);
             }
         }
-        attempt
+        if left.is_empty() { attempt } else { self.with_absent(attempt, left) }
+    }
+
+    /// Tries values that templates name and nothing gives: `{{ .Values.init.image | default "busybox" }}`.
+    fn with_absent(&mut self, attempt: Attempt, left: BTreeSet<Key>) -> Attempt {
+        let ways = absent(self.eye.chart(), &self.values);
+        let all: Vec<Candidate> = ways.into_iter().enumerate().map(|(id, way)| Candidate::new(id, way, "")).collect();
+        let Some((seen, _)) = self.marked(&all) else { return attempt };
+        match self.solved(&attempt, &seen, &all, Some(&left)) {
+            Some(next) if self.unmoved(&next.json).len() < left.len() => next,
+            _ => attempt,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a rendering names, image by image and place by place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value as Json;
 
@@ -11,7 +11,10 @@ use crate::{
     yaml,
 };
 
-use super::Setup;
+use super::{
+    Setup,
+    marks::{self, Segment, Way},
+};
 
 /// A place that names an image: template, object, field, and which one of those in the field.
 pub(super) type Key = (String, usize);
@@ -29,6 +32,24 @@ pub(super) struct Named {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) images: BTreeMap<Key, Named>,
+    /// The texts of each template.
+    texts: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// Tells whether a place names an image now. A name in the enclave may look less like an image than the one in front of
+    /// the public did; then the text decides: it holds the new name, and the old one only inside of new ones.
+    pub(super) fn says(&self, key: &Key, old: &str, new: &str) -> bool {
+        match self.images.get(key) {
+            Some(named) => named.written == new,
+            None => {
+                let template = key.0.split(" → ").next().unwrap_or_default();
+                let text = self.texts.get(template).map_or("", String::as_str);
+                let inside = |at: usize| at > 0 && text.as_bytes()[at - 1] == b'/';
+                text.contains(new) && text.match_indices(old).all(|(at, _)| inside(at))
+            }
+        }
+    }
 }
 
 /// Renders a chart again and again, and reads what changed.
@@ -99,6 +120,9 @@ impl<'a> Eye<'a> {
             self.read.insert(key, images);
         }
         let mut seen = Seen::default();
+        for manifest in &texts {
+            seen.texts.entry(manifest.template.clone()).or_default().push_str(&manifest.text);
+        }
         let mut count: HashMap<String, usize> = HashMap::new();
         for manifest in texts {
             let key = (manifest.template.clone(), manifest.text.clone());
@@ -119,6 +143,55 @@ fn named(occurrence: &Occurrence) -> Named {
 fn told(occurrence: &Occurrence) -> String {
     let steps = occurrence.finding.provenance.iter().filter(|step| !matches!(step, Step::Rule { .. }));
     steps.map(|step| step.without_line().to_string()).collect::<Vec<_>>().join(" → ")
+}
+
+/// Returns the ways of values that templates name and nothing gives, as far as they are about images.
+pub(super) fn absent(chart: &Chart, values: &Json) -> BTreeSet<Way> {
+    let mut found = BTreeSet::new();
+    collect_absent(chart, &mut Vec::new(), values, &mut found);
+    found
+}
+
+/// The most values without a default that are tried.
+const MOST_ABSENT: usize = 200;
+
+fn collect_absent(chart: &Chart, prefix: &mut Vec<String>, values: &Json, found: &mut BTreeSet<Way>) {
+    for file in &chart.templates {
+        let text = String::from_utf8_lossy(&file.data);
+        for (at, name) in text.match_indices(".Values.") {
+            let rest = &text[at + name.len()..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))).unwrap_or(rest.len());
+            let path = rest[..end].trim_end_matches('.');
+            let keys =
+                prefix.iter().map(String::as_str).filter(|_| !path.starts_with("global.")).chain(path.split('.'));
+            let way: Way = keys.map(|key| Segment::Key(key.to_owned())).collect();
+            let is_text = match marks::get(values, &way) {
+                None | Some(Json::Null) => true,
+                Some(Json::String(text)) => text.is_empty(),
+                Some(_) => false,
+            };
+            // A table in the way of a text would hide what other templates find in it.
+            let fits = (1..way.len())
+                .all(|end| marks::get(values, &way[..end]).is_none_or(|node| node.is_object() || node.is_null()));
+            if is_text && fits && !path.is_empty() && marks::may_be_image(&way) && found.len() < MOST_ABSENT {
+                found.insert(way);
+            }
+        }
+    }
+    for inner in &chart.dependencies {
+        let aliases = chart.metadata.dependencies.iter().filter(|wanted| wanted.name == inner.name());
+        let mut names: BTreeSet<&str> = aliases
+            .map(|wanted| if wanted.alias.is_empty() { wanted.name.as_str() } else { wanted.alias.as_str() })
+            .collect();
+        if names.is_empty() {
+            names.insert(inner.name());
+        }
+        for name in names {
+            prefix.push(name.to_owned());
+            collect_absent(inner, prefix, values, found);
+            prefix.pop();
+        }
+    }
 }
 
 /// Tells whether a template of the chart or its subcharts holds a text.
