@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     certificate,
-    report::{Check, id, some_of},
+    report::{Check, Outcome, id, some_of},
     resolver, rights,
 };
 use crate::{
@@ -67,10 +67,11 @@ pub struct Subject<'a> {
 pub async fn check(subject: &Subject<'_>) -> Vec<Check> {
     let host = &subject.target.host;
     let mut checks = Vec::new();
-    checks.extend(name(host).await);
+    let known = name(host).await;
     let pong = match subject.registries.ping(host).await {
         Ok(pong) => pong,
         Err(error) => {
+            checks.extend(known);
             checks.extend(unreached(host, &error).await);
             let rest = [id::CLOCK, id::PUSH, id::DEPTH, id::SPARSE, id::THERE];
             let because = "needs a registry that answers and is trusted";
@@ -78,6 +79,13 @@ pub async fn check(subject: &Subject<'_>) -> Vec<Check> {
             return checks;
         }
     };
+    checks.extend(known.map(|check| {
+        match check.outcome {
+            Outcome::Failure => Check { outcome: Outcome::Warning, ..check }
+                .remedy("it is reached through a proxy from here; the nodes must know the name or have the same proxy"),
+            _ => check,
+        }
+    }));
     let is_registry = pong.is_registry;
     checks.push(answered(host, &pong));
     checks.push(encrypted(host, &pong).await);
@@ -129,6 +137,10 @@ async fn unreached(host: &Host, error: &Error) -> Vec<Check> {
             Check::ok(id::REGISTRY, format!("{host} answers")),
             Check::failure(id::CERTIFICATE, format!("{host}: TLS failed: {cause}")),
         ],
+        net::Error::Resolve { .. } => {
+            let because = "needs an address";
+            vec![Check::unchecked(id::REGISTRY, because), Check::unchecked(id::CERTIFICATE, because)]
+        }
         cause => vec![
             Check::failure(id::REGISTRY, cause.to_string())
                 .remedy("start the registry, or correct --to; a firewall in between drops what is not allowed")
@@ -277,7 +289,7 @@ async fn content(subject: &Subject<'_>) -> Vec<Check> {
     }
     checks.push(sparse(subject, sparse_there));
     checks.push(match missing {
-        0 if !checks.iter().any(|check| check.id == id::THERE.0 && check.outcome != super::Outcome::Ok) => {
+        0 if !checks.iter().any(|check| check.id == id::THERE.0 && check.outcome != Outcome::Ok) => {
             Check::ok(id::ROOM, "no room is needed: everything is there")
         }
         _ => Check::unchecked(
