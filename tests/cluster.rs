@@ -316,7 +316,7 @@ async fn checking_nothing_is_said_loudly() {
     let options = Options { kubeconfig: Some(home.path().join("config")), ..Options::default() };
     let cluster = Cluster::connect(&options, notes.clone()).await.unwrap();
     assert!(cluster.is_insecure());
-    let notes = notes.0.lock().unwrap();
+    let notes = notes.0.lock().unwrap().clone();
     assert!(
         notes.iter().any(|note| note.starts_with("cluster-not-verified") && note.contains(&server.url)),
         "{notes:?}"

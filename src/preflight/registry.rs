@@ -1,13 +1,16 @@
 //! The registry that a load would push to: is it there, is it the right one, what does it hold already.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
     certificate,
-    report::{Check, id, some_of},
+    report::{Check, Outcome, id, some_of},
     resolver, rights,
 };
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
     net::{self, CertificateProblem},
     oci::{Descriptor, Digest, Host, Platform, Repository},
     registry::{Error, Pong, Registries},
-    store::Sink as _,
+    store::{self, Sink as _},
 };
 
 /// How far two clocks may differ without a word: what a second of rounding and a slow answer explain.
@@ -67,10 +70,11 @@ pub struct Subject<'a> {
 pub async fn check(subject: &Subject<'_>) -> Vec<Check> {
     let host = &subject.target.host;
     let mut checks = Vec::new();
-    checks.extend(name(host).await);
+    let known = name(host).await;
     let pong = match subject.registries.ping(host).await {
         Ok(pong) => pong,
         Err(error) => {
+            checks.extend(known);
             checks.extend(unreached(host, &error).await);
             let rest = [id::CLOCK, id::PUSH, id::DEPTH, id::SPARSE, id::THERE];
             let because = "needs a registry that answers and is trusted";
@@ -78,6 +82,13 @@ pub async fn check(subject: &Subject<'_>) -> Vec<Check> {
             return checks;
         }
     };
+    checks.extend(known.map(|check| {
+        match check.outcome {
+            Outcome::Failure => Check { outcome: Outcome::Warning, ..check }
+                .remedy("it is reached through a proxy from here; the nodes must know the name or have the same proxy"),
+            _ => check,
+        }
+    }));
     let is_registry = pong.is_registry;
     checks.push(answered(host, &pong));
     checks.push(encrypted(host, &pong).await);
@@ -129,6 +140,10 @@ async fn unreached(host: &Host, error: &Error) -> Vec<Check> {
             Check::ok(id::REGISTRY, format!("{host} answers")),
             Check::failure(id::CERTIFICATE, format!("{host}: TLS failed: {cause}")),
         ],
+        net::Error::Resolve { .. } => {
+            let because = "needs an address";
+            vec![Check::unchecked(id::REGISTRY, because), Check::unchecked(id::CERTIFICATE, because)]
+        }
         cause => vec![
             Check::failure(id::REGISTRY, cause.to_string())
                 .remedy("start the registry, or correct --to; a firewall in between drops what is not allowed")
@@ -235,75 +250,65 @@ pub(super) fn clock(id: super::report::Id, whose: &str, there: Timestamp, here: 
 
 /// Says how much a load would move.
 async fn content(subject: &Subject<'_>) -> Vec<Check> {
-    let mut checks = Vec::new();
     if subject.pushes.is_empty() {
-        return checks;
+        return Vec::new();
     }
-    let host = &subject.target.host;
-    // Whether a blob is anywhere in the registry: the load mounts it from there.
-    let mut sizes: BTreeMap<Digest, (u64, bool)> = BTreeMap::new();
-    let mut roots = 0;
-    let mut sparse_there = 0;
-    let mut failed: Option<Unseen> = None;
-    let looked: Vec<(&Push, Result<Vec<(Digest, u64, bool)>, Unseen>)> = stream::iter(subject.pushes)
+    let looked: Vec<(&Push, Result<BTreeSet<Digest>, store::Error>)> = stream::iter(subject.pushes)
         .map(async |push| (push, present(subject, push).await))
         .buffer_unordered(subject.at_once.max(1))
         .collect()
         .await;
+    let sizes: BTreeMap<Digest, u64> =
+        subject.pushes.iter().flat_map(|push| &push.blobs).map(|blob| (blob.digest, blob.size)).collect();
+    let (mut there, mut roots, mut sparse_roots) = (BTreeSet::new(), 0, 0);
+    let mut failed = None;
     for (push, found) in looked {
         match found {
             Ok(found) => {
-                for (digest, size, there) in found {
-                    let known = sizes.entry(digest).or_insert((size, false));
-                    known.1 |= there;
-                    if digest == push.root.digest && there {
-                        roots += 1;
-                        sparse_there += usize::from(push.sparse);
-                    }
-                }
+                let has_root = found.contains(&push.root.digest);
+                roots += usize::from(has_root);
+                sparse_roots += usize::from(has_root && push.sparse);
+                // Wherever a blob is in the registry, a load mounts it from there.
+                there.extend(found);
             }
-            Err(error) => failed = failed.or(Some(error)),
+            Err(error) => failed = Some(error),
         }
     }
-    let all: u64 = sizes.values().map(|(size, _)| size).sum();
-    let missing: u64 = sizes.values().filter(|(_, there)| !there).map(|(size, _)| size).sum();
-    match failed {
-        Some(error) => checks.push(Check::unchecked(id::THERE, format!("what {host} holds already: {}", error.0))),
+    let sum = |missing_only: bool| -> u64 {
+        sizes.iter().filter(|(digest, _)| !missing_only || !there.contains(*digest)).map(|(_, size)| size).sum()
+    };
+    let (all, missing) = (sum(false), sum(true));
+    let host = &subject.target.host;
+    let known = match &failed {
+        Some(error) => Check::unchecked(id::THERE, format!("what {host} holds already: {error}")),
         None => {
             let number = subject.pushes.len();
             let text = format!("{roots} of {number} are there already; {missing} of {all} bytes are to be pushed");
-            checks.push(Check::ok(id::THERE, text));
+            Check::ok(id::THERE, text)
         }
-    }
-    checks.push(sparse(subject, sparse_there));
-    checks.push(match missing {
-        0 if !checks.iter().any(|check| check.id == id::THERE.0 && check.outcome != super::Outcome::Ok) => {
-            Check::ok(id::ROOM, "no room is needed: everything is there")
+    };
+    let room = match (&failed, missing) {
+        (None, 0) => Check::ok(id::ROOM, "no room is needed: everything is there"),
+        _ => {
+            let text = format!("registries do not say how much room they have; this needs {missing} bytes");
+            Check::unchecked(id::ROOM, text).remedy("look at the disk of the registry, and at quotas of its projects")
         }
-        _ => Check::unchecked(
-            id::ROOM,
-            format!("registries do not say how much room they have; this needs {missing} bytes"),
-        )
-        .remedy("look at the disk of the registry, and at quotas of its projects"),
-    });
-    checks
+    };
+    vec![known, sparse(subject, sparse_roots), room]
 }
 
-/// Says why it could not be found out what is there.
-struct Unseen(String);
-
-/// Looks for the root of a push, and for each blob when the root is not there.
-async fn present(subject: &Subject<'_>, push: &Push) -> Result<Vec<(Digest, u64, bool)>, Unseen> {
+/// Returns what of a push is there: everything when its root is, else the blobs that answer.
+async fn present(subject: &Subject<'_>, push: &Push) -> Result<BTreeSet<Digest>, store::Error> {
     let remote = subject.registries.repository(&subject.target.host, &push.repository, Side::Target);
-    let wrong = |error: crate::store::Error| Unseen(error.to_string());
-    if remote.has(&push.root).await.map_err(wrong)? {
-        return Ok(push.blobs.iter().map(|blob| (blob.digest, blob.size, true)).collect());
+    if remote.has(&push.root).await? {
+        return Ok(push.blobs.iter().map(|blob| blob.digest).collect());
     }
-    let mut found = Vec::with_capacity(push.blobs.len());
-    for blob in &push.blobs {
-        // Manifests are put again in any case; they are small.
-        let there = !blob.media_type.is_manifest() && remote.has(blob).await.map_err(wrong)?;
-        found.push((blob.digest, blob.size, there));
+    let mut found = BTreeSet::new();
+    // Manifests are put again in any case; they are small.
+    for blob in push.blobs.iter().filter(|blob| !blob.media_type.is_manifest()) {
+        if remote.has(blob).await? {
+            found.insert(blob.digest);
+        }
     }
     Ok(found)
 }
@@ -331,7 +336,6 @@ fn sparse(subject: &Subject<'_>, there: usize) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Outcome;
 
     #[test]
     fn clocks_are_compared_both_ways() {
