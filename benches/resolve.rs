@@ -52,9 +52,8 @@ impl Observer for Silent {
 
 /// Gathers what a spec asks for.
 fn gather(folder: &Path, text: &str) -> Result<(Spec, Wanted), String> {
-    let told = |all: &[airgap_bundler::error::Diagnostic]| {
-        all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    };
+    let told =
+        |all: &[airgap_bundler::error::Diagnostic]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let (spec, _) = Spec::parse("bundle.yaml", text).map_err(|mistakes| told(&mistakes))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let wanted = runtime.block_on(async {

@@ -91,10 +91,15 @@ fn subcharts_that_are_off_are_switched_on_by_condition_and_by_tag() {
     let desk = Desk::new();
     let needs = "dependencies:\n- {name: db, version: '*', condition: db.enabled}\n- {name: db, version: '*', alias: cache, condition: cache.enabled}\n- {name: log, version: '*', tags: [logging]}\n";
     desk.write("web/Chart.yaml", format!("{CHART}{needs}"))
-        .write("web/values.yaml", "db: {enabled: false}\ncache: {enabled: false, image: cache:1}\ntags: {logging: false}\n")
+        .write(
+            "web/values.yaml",
+            "db: {enabled: false}\ncache: {enabled: false, image: cache:1}\ntags: {logging: false}\n",
+        )
         .write("web/templates/web.yaml", pod("web:1"));
-    let exporter =
-        format!("{{{{ if .Values.metrics }}}}\n{}{{{{ end }}}}\n", pod("exporter:{{ .Values.image | replace \":\" \"-\" }}"));
+    let exporter = format!(
+        "{{{{ if .Values.metrics }}}}\n{}{{{{ end }}}}\n",
+        pod("exporter:{{ .Values.image | replace \":\" \"-\" }}")
+    );
     desk.write("web/charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 2.0.0\n")
         .write("web/charts/db/values.yaml", "image: db:1\nmetrics: false\n")
         .write("web/charts/db/templates/db.yaml", pod("{{ .Values.image }}"))
@@ -105,7 +110,9 @@ fn subcharts_that_are_off_are_switched_on_by_condition_and_by_tag() {
     assert_eq!(images(&wanted), ["docker.io/library/web:1"]);
     let found: Vec<String> = optional(&wanted)
         .iter()
-        .map(|line| line.split(" → ").take(5).map(|step| step.split(" optional").next().unwrap()).collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            line.split(" → ").take(5).map(|step| step.split(" optional").next().unwrap()).collect::<Vec<_>>().join(" ")
+        })
         .map(|line| line.split(".yaml:").next().unwrap().replace("docker.io/library/", ""))
         .collect();
     assert_eq!(
@@ -193,8 +200,5 @@ fn the_search_ends_and_says_so() {
     desk.write("web/templates/guard.yaml", template);
     let wanted = desk.gather(SPEC).unwrap();
     let warnings: Vec<String> = wanted.warnings.iter().map(ToString::to_string).collect();
-    assert!(
-        warnings.iter().any(|text| text.contains("charts[0]: after 96 renderings the search")),
-        "{warnings:#?}"
-    );
+    assert!(warnings.iter().any(|text| text.contains("charts[0]: after 96 renderings the search")), "{warnings:#?}");
 }

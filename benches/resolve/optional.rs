@@ -86,7 +86,11 @@ pub fn main(corpus: &Path) {
                     println!("    {} {set}", one.image);
                 }
             }
-            wanted.warnings.iter().filter(|warning| warning.code == "optional-budget").for_each(|w| println!("    {w}"));
+            wanted
+                .warnings
+                .iter()
+                .filter(|warning| warning.code == "optional-budget")
+                .for_each(|w| println!("    {w}"));
         }
     }
     let percent = |part: usize| 100.0 * part as f64 / tally.listed.max(1) as f64;
@@ -99,7 +103,12 @@ pub fn main(corpus: &Path) {
         tally.tried,
         percent(tally.rendered + tally.tried)
     );
-    println!("{} further images that no list names; the budget ran out for {} of {} charts", tally.further, tally.out, seconds.len());
+    println!(
+        "{} further images that no list names; the budget ran out for {} of {} charts",
+        tally.further,
+        tally.out,
+        seconds.len()
+    );
     let (all, base) = seconds.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     println!("trying took {all:.2} s over {base:.2} s");
     seconds.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -406,7 +406,10 @@ mod tests {
                     because: vec![Finding {
                         written: "z.io/exporter:1".into(),
                         confidence: Confidence::Schema,
-                        provenance: vec![Step::entry("charts[0]"), Step::Set { set: vec!["metrics.enabled=true".into()] }],
+                        provenance: vec![
+                            Step::entry("charts[0]"),
+                            Step::Set { set: vec!["metrics.enabled=true".into()] },
+                        ],
                     }],
                 },
                 NotCarried {

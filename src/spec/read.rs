@@ -12,7 +12,8 @@ use super::{
     check::{Checker, Fields, items},
     keys,
     model::{
-        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution, Verify,
+        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution,
+        Verify,
     },
     names::Prefix,
     sections,

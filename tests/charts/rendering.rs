@@ -60,8 +60,12 @@ fn values_that_nobody_reads_are_told_with_their_place() {
     let spec = "charts:\n  - name: web\n    path: web\n    values: [v.yaml]\n    set: {extr: true}\n    variants:\n    - {set: {other: 1}}\n";
     let wanted = desk.gather(spec).unwrap();
     let folder = desk.path().display().to_string();
-    let mut told: Vec<String> =
-        wanted.warnings.iter().filter(|warning| warning.code != "optional-not-carried").map(|warning| warning.to_string().replace(&format!("{folder}/"), "")).collect();
+    let mut told: Vec<String> = wanted
+        .warnings
+        .iter()
+        .filter(|warning| warning.code != "optional-not-carried")
+        .map(|warning| warning.to_string().replace(&format!("{folder}/"), ""))
+        .collect();
     told.sort();
     assert_eq!(
         told,
@@ -79,7 +83,7 @@ fn values_that_nobody_reads_are_told_with_their_place() {
         .write("web/charts/sub/Chart.yaml", CHART.replace("web", "sub"))
         .write("web/charts/sub/templates/pod.yaml", pod("sub:1"));
     let spec = "charts:\n  - name: web\n    path: web\n    set: {part.enabled: false, tags.extras: true}\n    variants:\n    - {set: {part.enabled: true}}\n";
-    let wanted = desk.gather(spec).unwrap();
+    let wanted = desk.gather(&format!("{spec}discovery: {{optional: ignore}}\n")).unwrap();
     assert!(wanted.warnings.is_empty(), "{:?}", wanted.warnings);
     assert_eq!(
         reasons(&wanted, "docker.io/library/sub:1"),
@@ -90,8 +94,7 @@ fn values_that_nobody_reads_are_told_with_their_place() {
 
     // A value that only a variant uses is used.
     desk.write("web/templates/other.yaml", "{{ if .Values.extra }}{{ print .Values.replicas | trunc 0 }}{{ end }}");
-    let spec =
-        "charts:\n  - name: web\n    path: web\n    set: {replicas: 3}\n    variants:\n    - {set: {extra: true}}\ndiscovery: {optional: ignore}\n";
+    let spec = "charts:\n  - name: web\n    path: web\n    set: {replicas: 3}\n    variants:\n    - {set: {extra: true}}\ndiscovery: {optional: ignore}\n";
     assert!(desk.gather(spec).unwrap().warnings.is_empty());
 }
 

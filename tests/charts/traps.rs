@@ -35,7 +35,11 @@ fn a_subchart_that_is_off_brings_nothing_and_is_told_as_optional() {
     let wanted = with_aliases().gather("charts: [{name: web, path: web}]\n").unwrap();
     let left: Vec<String> = wanted.not_carried.iter().map(|one| one.image.to_string()).collect();
     assert_eq!(left, ["docker.io/library/db:own-default"]);
-    assert!(wanted.not_carried[0].because[0].to_string().contains("web@1.0.0 → spare@2.0.0"), "{:?}", wanted.not_carried);
+    assert!(
+        wanted.not_carried[0].because[0].to_string().contains("web@1.0.0 → spare@2.0.0"),
+        "{:?}",
+        wanted.not_carried
+    );
 }
 
 #[test]

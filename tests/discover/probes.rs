@@ -91,7 +91,9 @@ fn words_addresses_and_levels_are_no_images() {
 fn every_spelling_of_tag_and_digest_is_kept_as_it_is() {
     for written in ["a/b:1", "a/b@DIGEST", "a/b:1@DIGEST", "quay.io/a/b:1@DIGEST", "localhost:5000/a@DIGEST"] {
         let written = written.replace("DIGEST", DIGEST);
-        let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: a, image: '{written}'}}]}}\n");
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: a, image: '{written}'}}]}}\n"
+        );
         assert_eq!(super::probes::written(&text), [written]);
     }
 }

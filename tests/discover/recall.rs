@@ -164,12 +164,8 @@ impl Tally {
             let lines = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join("\n");
             let sure: BTreeSet<String> =
                 self.sure.iter().map(|(class, written)| format!("{class} {written}")).collect();
-            let text = format!(
-                "MISSED\n{}\nSURPLUS\n{}\nSURE\n{}\n",
-                lines(&self.missed),
-                lines(&self.surplus),
-                lines(&sure)
-            );
+            let text =
+                format!("MISSED\n{}\nSURPLUS\n{}\nSURE\n{}\n", lines(&self.missed), lines(&self.surplus), lines(&sure));
             std::fs::write(path, text).unwrap();
         }
     }

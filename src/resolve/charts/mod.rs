@@ -110,13 +110,8 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
     let mut warnings: Vec<Diagnostic> =
         warnings.into_iter().map(|warning| Diagnostic { at: Some(entry.entry.at.clone()), ..warning }).collect();
     let (chart, cluster) = (Arc::new(chart), job.spec.kubernetes.clone());
-    let ground = Ground {
-        chart: chart.clone(),
-        entry: entry.clone(),
-        values: Arc::new(values),
-        cluster,
-        said: Arc::default(),
-    };
+    let ground =
+        Ground { chart: chart.clone(), entry: entry.clone(), values: Arc::new(values), cluster, said: Arc::default() };
     let (ground, mut rendered) = files::blocking(move || {
         let rendered = render::render(&ground.chart, &ground.entry, &ground.values, &ground.cluster)?;
         Ok::<_, Failures>((ground, rendered))
@@ -138,7 +133,16 @@ async fn one(job: &Job<'_>, acquirer: &Acquirer, entry: &spec::Chart) -> Result<
         vendored,
         because: vec![vec![Step::entry(entry.entry.label.clone())]],
     };
-    Ok(Outcome { locked, package, subject, batches: rendered.batches, listed, ground, warnings, failures: rendered.failures })
+    Ok(Outcome {
+        locked,
+        package,
+        subject,
+        batches: rendered.batches,
+        listed,
+        ground,
+        warnings,
+        failures: rendered.failures,
+    })
 }
 
 fn diagnostic(entry: &spec::Chart, error: &Error) -> Diagnostic {
