@@ -153,7 +153,7 @@ fn messenger() {
     assert!(sidecar.iter().any(|reason| reason.contains("Tenant")), "{sidecar:?}");
     let postgres = reasons(&wanted, "ghcr.io/cloudnative-pg/postgresql:16.1");
     assert!(
-        postgres.iter().any(|reason| reason.contains("infrastructure/01-postgresql/main-cluster.yaml:28")),
+        postgres.iter().any(|reason| reason.contains("infrastructure/01-postgresql/main-cluster.yaml:31")),
         "{postgres:?}"
     );
     // What no template reads is told with the file of the values.
