@@ -114,6 +114,7 @@ impl Desk {
             charts: wanted.charts.clone(),
             images: Vec::new(),
             files: Vec::new(),
+            hosts: Vec::new(),
         });
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     Context, Failure, OutputError,
     args::{Access, Login, Output, Trust},
-    env, ui,
+    env, opened, ui,
     ui::Ui,
 };
 use crate::{
@@ -106,6 +106,7 @@ impl Args {
         for warning in freshness(&receipt::facts(&archive), last.as_ref(), moment, &rules)? {
             context.observer.on(&Event::Noted(warning));
         }
+        opened::check_files(archive.inventory(), context, now, self.expiry)?;
         let job = Job {
             archive: &archive,
             plan: &planned,

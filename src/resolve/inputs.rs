@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Job,
+    Job, age,
     batch::{Batch, Origin, shown},
     charts::Acquirer,
     kustomize,
@@ -49,9 +49,9 @@ pub(super) async fn manifests<'a>(job: &Job<'a>, acquirer: &Arc<Acquirer>) -> Ve
         .map(async |manifest| {
             let found = match &manifest.source {
                 ManifestSource::Path(path) => local(job.folder, path, &manifest.entry),
-                ManifestSource::Url { url, sha256 } => {
-                    fetch(job, url, *sha256, &manifest.entry).await.map(|bytes| documents(&[Text::of(url, url, bytes)]))
-                }
+                ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
+                    .await
+                    .map(|(bytes, _)| documents(&[Text::of(url, url, bytes)])),
                 ManifestSource::Kustomize(path) => build(job, acquirer, path, &manifest.entry).await,
             };
             (&manifest.entry, found)
@@ -128,7 +128,8 @@ fn documents(texts: &[Text]) -> Read {
     all
 }
 
-async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {
+/// Fetches what a spec pins by its digest; returns it with what the server says of its date.
+async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<(Bytes, Option<String>), Failures> {
     let failed = |kind, text: String| {
         vec![(kind, Diagnostic::error("fetch", format!("{}: {text}", entry.label)).at(entry.at.clone()))]
     };
@@ -144,13 +145,14 @@ async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Res
         status @ (401 | 403 | 404 | 410) => return Err(failed(Kind::NotFound, format!("{url} answers {status}"))),
         status => return Err(failed(Kind::Unavailable, format!("{url} answers {status}"))),
     }
+    let dated = response.header("last-modified").map(str::to_owned);
     let bytes = response.bytes(MAX_FETCHED).await.map_err(|error| failed(error.kind(), error.to_string()))?;
     let actual = expected.same_algorithm(&bytes);
     if actual != expected {
         let text = format!("{url} has the digest {actual}, and the spec says {expected}");
         return Err(failed(Kind::Corrupt, text));
     }
-    Ok(bytes)
+    Ok((bytes, dated))
 }
 
 /// Hashes every file of the spec.
@@ -162,23 +164,41 @@ pub(super) async fn files(job: &Job<'_>) -> Result<Vec<LockedFile>, Failures> {
                 path,
                 url,
                 entry: file.entry.label.clone(),
+                as_of: None,
+                max_age: file.max_age.map(|age| age.as_secs()),
                 members,
+            };
+            let before = job.previous.and_then(|lock| lock.files.iter().find(|one| one.name == file.name.as_str()));
+            let dated = |mut locked: LockedFile, date: i64| {
+                if locked.max_age.is_some() {
+                    locked.as_of = Some(age::as_of(&locked, date, before));
+                }
+                locked
             };
             match &file.source {
                 FileSource::Path(path) => {
                     let (place, label, at) = (job.folder.join(path), file.entry.label.clone(), file.entry.at.clone());
-                    let members = files::blocking(move || hash_all(&place)).await.map_err(|error| {
+                    let ages = file.max_age.is_some();
+                    let read = move || {
+                        let members = hash_all(&place)?;
+                        // Nobody asks how old other files are.
+                        let date = if ages { age::of_place(&place)? } else { 0 };
+                        Ok((members, date))
+                    };
+                    let (members, date) = files::blocking(read).await.map_err(|error: files::Error| {
                         vec![(error.kind(), Diagnostic::error("file", format!("{label}: {error}")).at(at))]
                     })?;
-                    Ok(locked(Some(path.clone()), None, members))
+                    Ok(dated(locked(Some(path.clone()), None, members), date))
                 }
                 FileSource::Url { url, sha256 } => {
-                    let bytes = fetch(job, url, *sha256, &file.entry).await?;
+                    let (bytes, said) = fetch(job, url, *sha256, &file.entry).await?;
+                    let date = age::inside(&bytes).or_else(|| age::of_server(said.as_deref()));
                     let name =
                         url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
                     let path: RelPath = name.parse().unwrap_or_else(|_| file.name.clone());
                     let member = Member { path, digest: *sha256, size: bytes.len() as u64 };
-                    Ok(locked(None, Some(url.clone()), vec![member]))
+                    let date = date.unwrap_or_else(|| age::of_day(job.date));
+                    Ok(dated(locked(None, Some(url.clone()), vec![member]), date))
                 }
             }
         })

@@ -9,6 +9,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `age.rs` | how old files are |
 //! | `inputs.rs` | reading manifests and files |
 //! | `kustomize/` | building kustomizations |
 //! | `charts/` | fetching, completing and rendering charts |
@@ -24,6 +25,7 @@
 //! # Failure
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
+mod age;
 mod batch;
 pub mod charts;
 mod inputs;
@@ -38,7 +40,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
     files, helm,
-    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage},
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedHost, LockedImage},
     oci::{Digest, Reference},
     registry::Registries,
     spec::Spec,
@@ -164,6 +166,8 @@ pub struct Wanted {
     pub packages: Vec<helm::Package>,
     /// Files.
     pub files: Vec<LockedFile>,
+    /// Host names.
+    pub hosts: Vec<LockedHost>,
     /// What deserves a look.
     pub warnings: Vec<Diagnostic>,
 }
@@ -209,6 +213,7 @@ impl Wanted {
             charts: self.charts.clone(),
             images: images.collect(),
             files: self.files.clone(),
+            hosts: self.hosts.clone(),
         };
         wanted.compare(lock)
     }
@@ -259,6 +264,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
             Err(mistakes) => failures.extend(mistakes),
         }
     }
+    wanted.hosts = batch::hosts(&all);
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
     let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
@@ -386,6 +392,7 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         charts: wanted.charts,
         images,
         files: wanted.files,
+        hosts: wanted.hosts,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
     Ok(Resolution { lock, packages: wanted.packages, warnings: wanted.warnings })

@@ -69,6 +69,7 @@ pub fn lock(charts: Vec<LockedChart>) -> Lock {
         charts,
         images: Vec::new(),
         files: Vec::new(),
+        hosts: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `bundle export`: one file per sub-command.
 
+mod dns;
+mod files;
 mod images;
 mod input;
 mod mirrors;
@@ -22,6 +24,8 @@ enum What {
     Trust(trust::Args),
     Policy(policy::Args),
     Images(images::Args),
+    Files(files::Args),
+    Dns(dns::Args),
 }
 
 impl Args {
@@ -31,6 +35,8 @@ impl Args {
             What::Trust(args) => args.run(),
             What::Policy(args) => args.run(context),
             What::Images(args) => args.run(context),
+            What::Files(args) => args.run(context).await,
+            What::Dns(args) => args.run(context),
         }
     }
 
@@ -38,7 +44,8 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
-            What::Mirrors(_) | What::Trust(_) | What::Policy(_) => Format::Table,
+            What::Files(args) => args.format,
+            What::Mirrors(_) | What::Trust(_) | What::Policy(_) | What::Dns(_) => Format::Table,
         }
     }
 }
