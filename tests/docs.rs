@@ -35,6 +35,7 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/spec.md",
         "docs/signing.md",
+        "docs/enclave.md",
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",

@@ -5,6 +5,7 @@ mod shop;
 mod source;
 
 mod corpus;
+mod enclave_nodes;
 mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;

@@ -20,6 +20,7 @@ mod journey;
 mod kustomize;
 mod layers;
 mod local_images;
+mod samples;
 mod serve;
 mod stock_registry;
 mod support;

@@ -138,8 +138,8 @@ fn core_dns(request: &DnsRequest, table: &Table, origin: &str) -> Result<String,
             text.push_str(&format!("        {address} {name}\n"));
         }
     }
-    // What has no line falls through to the patterns, and without one to the answer that there is no such name.
-    text.push_str("        ttl 60\n        fallthrough\n    }\n");
+    // Patterns are asked first, whatever the order here (CoreDNS, plugin.cfg); what has no line either does not exist.
+    text.push_str("        ttl 60\n    }\n");
     for (base, addresses) in &table.wild {
         let pattern = base.replace('.', "\\.");
         for (kind, has) in [("A", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("AAAA", IpAddr::is_ipv6)] {

@@ -143,8 +143,9 @@ fn walk_below(root: &Path, path: &RelPath, absent: impl Fn(&Path) -> Result<(), 
         let is_folder = segments.peek().is_some();
         match fs::symlink_metadata(&place) {
             Ok(found) if is_folder && !found.is_dir() || !is_folder && !found.is_file() => {
-                let cause = std::io::Error::other(
-                    "what stands there is a link or something else; nothing is written through it",
+                let cause = std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    "a link or something else stands there, and nothing is written through it",
                 );
                 return Err(Error::io(&place, Action::Write, cause));
             }
