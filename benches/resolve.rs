@@ -98,6 +98,7 @@ fn pinned(spec: &Spec, wanted: &Wanted) -> Lock {
         images: images.collect(),
         not_carried: wanted.not_carried.clone(),
         files: wanted.files.clone(),
+        hosts: wanted.hosts.clone(),
     }
 }
 

@@ -116,6 +116,7 @@ impl Desk {
             images: Vec::new(),
             not_carried: Vec::new(),
             files: Vec::new(),
+            hosts: Vec::new(),
         });
     }
 

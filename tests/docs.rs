@@ -38,6 +38,7 @@ fn links_lead_somewhere() {
         "docs/diff.md",
         "docs/issuer.md",
         "manifests/README.md",
+        "docs/enclave.md",
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",

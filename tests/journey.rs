@@ -6,6 +6,7 @@ mod source;
 
 mod compare;
 mod corpus;
+mod enclave_nodes;
 pub mod helm_in_enclave;
 mod helm_repository;
 mod mistakes;

@@ -26,6 +26,7 @@ mod local_images;
 mod optional;
 mod preflight;
 mod relocate;
+mod samples;
 mod serve;
 mod stacks;
 mod stock_registry;

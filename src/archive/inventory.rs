@@ -169,6 +169,9 @@ pub struct FileEntry {
     pub size: u64,
     /// What it is.
     pub role: Role,
+    /// When its content is too old to be used; only for files whose age matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_until: Option<Time>,
     /// Why it is here.
     pub because: serde_json::Value,
 }
@@ -278,6 +281,11 @@ impl Inventory {
         let inventory: Inventory = serde_json::from_slice(bytes).map_err(json)?;
         inventory.consistent().map_err(|what| malformed(Fault::Inconsistent(what)))?;
         Ok(inventory)
+    }
+
+    /// Returns the files that were too old at a moment, in seconds since 1970.
+    pub fn stale_files(&self, now: u64) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().filter(move |file| file.fresh_until.is_some_and(|until| until.seconds() < now))
     }
 
     /// Returns an entry by the digest of its content.

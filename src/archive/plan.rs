@@ -52,6 +52,8 @@ pub struct Plan<'a> {
     pub charts: Vec<PlannedChart<'a>>,
     /// Files that are no image content.
     pub files: Vec<PlannedFile>,
+    /// When the content of files is too old, for those whose age matters.
+    pub fresh_until: BTreeMap<RelPath, Time>,
 }
 
 /// An image of a plan.
@@ -242,7 +244,8 @@ impl Draft {
                 entries.held.content.set(file.digest, content);
             }
             let PlannedFile { path, digest, size, role, because, .. } = file;
-            files.push(FileEntry { path, digest, size, role, because });
+            let fresh_until = plan.fresh_until.get(&path).copied();
+            files.push(FileEntry { path, digest, size, role, fresh_until, because });
         }
         let lock = plan.lock.as_ref().map(|lock| Digest::sha256(lock));
         if let (Some(digest), Some(lock)) = (lock, plan.lock) {

@@ -267,6 +267,8 @@ mod tests {
             path: url.is_none().then(|| format!("files/{name}")),
             url: url.map(str::to_owned),
             entry: "files[0]".into(),
+            as_of: None,
+            max_age: None,
             members: Vec::new(),
         });
         Snapshot {

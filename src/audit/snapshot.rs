@@ -126,6 +126,8 @@ fn of_inventory(inventory: &Inventory) -> Snapshot {
         path: None,
         url: None,
         entry: String::new(),
+        as_of: None,
+        max_age: None,
         members: vec![Member { path: file.path.clone(), digest: file.digest, size: file.size }],
     });
     Snapshot {

@@ -173,6 +173,7 @@ impl Args {
         for warning in &planned.warnings {
             context.observer.on(&Event::Noted(warning.clone()));
         }
+        super::opened::note_stale(planned.layout.inventory(), context, env::now());
         let target = self.target(&lock);
         if self.dry_run {
             return self.show_plan(&planned, &lock, &target);

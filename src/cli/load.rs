@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Context, Failure, OutputError,
     args::{Access, Login, Output, Trust},
-    env, issuer, ui,
+    env, issuer, opened, ui,
     ui::Ui,
 };
 use crate::{
@@ -160,6 +160,7 @@ impl Args {
         )? {
             context.observer.on(&Event::Noted(warning));
         }
+        opened::check_files(archive.inventory(), context, now, self.expiry)?;
         let job = Job {
             archive: &archive,
             plan: &planned,

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{Context, Failure};
 use crate::{
-    archive::{Archive, Time, Unverified, admit},
-    error::Diagnostic,
+    archive::{Archive, Inventory, Time, Unverified, admit},
+    error::{Classify, Diagnostic, Kind},
     event::Event,
     lock::Verified,
-    trust::{ArchiveFacts, FreshnessPolicy, KeyId, Policy, Verdict, freshness},
+    trust::{ArchiveFacts, ExpiryPolicy, FreshnessPolicy, KeyId, Policy, Verdict, freshness},
 };
 
 /// Opens an archive and admits it; reads its control part alone.
@@ -21,6 +21,7 @@ pub(super) fn open(file: &Path, policy: Option<&Policy>) -> Result<(Archive, Opt
 /// Tells of an archive that is too old or not yet due, without refusing it: that is the business of loading.
 pub(super) fn note_age(archive: &Archive, context: &Context, now: u64) {
     let inventory = archive.inventory();
+    note_stale(inventory, context, now);
     let timestamp = |time: Time| jiff::Timestamp::from_second(i64::try_from(time.seconds()).unwrap_or(i64::MAX));
     let now = jiff::Timestamp::from_second(i64::try_from(now).unwrap_or(i64::MAX));
     // Times of archives are within what a tar header holds, and a clock that is not says nothing.
@@ -48,6 +49,48 @@ pub(super) fn note_age(archive: &Archive, context: &Context, now: u64) {
 pub(super) fn signature(one: &Verified) -> String {
     let key = KeyId::from_hex(&one.key).map_or_else(|| one.key.clone(), |key| key.fingerprint());
     format!("{} {key} ({})", one.file, one.form.as_str())
+}
+
+/// Tells of files that are past their age.
+pub(super) fn note_stale(inventory: &Inventory, context: &Context, now: u64) {
+    for file in inventory.stale_files(now) {
+        let since = file.fresh_until.map(|until| until.to_string()).unwrap_or_default();
+        let text = format!("the file {} is too old to be used since {since}", file.path);
+        let hint = "fetch it anew, change its sha256 in the spec, and create the next bundle";
+        context.observer.on(&Event::Noted(Diagnostic::warning("stale-file", text).hint(hint)));
+    }
+}
+
+/// Files are past their age, and that is to be refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of the archive {} past the age that the spec allows, such as {first}: nothing was loaded", if *number == 1 { "a file".to_owned() } else { format!("{number} files") }, if *number == 1 { "is" } else { "are" })]
+pub(super) struct Stale {
+    first: String,
+    number: usize,
+}
+
+impl Classify for Stale {
+    fn kind(&self) -> Kind {
+        Kind::Untrusted
+    }
+}
+
+/// Applies a policy on what is too old to the files of an archive.
+pub(super) fn check_files(
+    inventory: &Inventory,
+    context: &Context,
+    now: u64,
+    policy: ExpiryPolicy,
+) -> Result<(), Stale> {
+    let mut stale = inventory.stale_files(now);
+    match (policy, stale.next()) {
+        (ExpiryPolicy::Ignore, _) | (_, None) => Ok(()),
+        (ExpiryPolicy::Warn, Some(_)) => {
+            note_stale(inventory, context, now);
+            Ok(())
+        }
+        (ExpiryPolicy::Enforce, Some(first)) => Err(Stale { first: first.path.to_string(), number: 1 + stale.count() }),
+    }
 }
 
 /// Who signed an archive.

@@ -14,6 +14,8 @@
 //! | `sheet.rs` | [`Sheet`]: a file to write; templates |
 //! | `images.rs` | [`images`]: names outside and inside |
 //! | `mirrors/` | [`mirrors`]: one file per runtime |
+//! | `dns.rs` | [`dns`]: names for the enclave's name servers |
+//! | `unpack.rs` | [`unpack`]: the files of an archive |
 //! | `policy/` | [`policy`]: admission of what was shipped |
 //! | `trust.rs` | [`trust`]: the root, for everything that must trust it |
 //!
@@ -25,23 +27,32 @@
 //! [`Error`]: what cannot be expressed in a format is refused with what to do instead, never written half.
 
 mod content;
+mod dns;
 mod images;
 mod mirrors;
 mod policy;
 mod routes;
 mod sheet;
 mod trust;
+mod unpack;
 
 pub use content::{Content, Shipped};
+pub use dns::{DnsFormat, DnsRequest, dns};
 pub use images::{ImageRow, images};
 pub use mirrors::{MirrorFormat, Registry, mirrors};
 pub use policy::{PolicyFormat, PolicyRequest, policy};
 pub use sheet::Sheet;
 pub use trust::trust;
+pub use unpack::{UnpackedFile, unpack};
+
+use std::path::PathBuf;
 
 use crate::{
-    error::{Classify, Kind},
+    archive,
+    error::{Classify, Kind, Side},
+    files,
     names::RenameError,
+    store,
     tree::PathError,
 };
 
@@ -87,6 +98,35 @@ pub enum Error {
     /// What should be a namespace is none.
     #[error("{0:?} is not the name of a namespace")]
     Namespace(String),
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// Content cannot be read, or is not what it must be.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The disk said no.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// Files with other content are in the way.
+    #[error("{} is there and says something else{}; nothing was written: --force replaces it", first(.0), more(.0))]
+    InTheWay(Vec<PathBuf>),
+    /// No files have these names.
+    #[error("there are no files named {}; there are {}", unknown.join(", "), if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    UnknownFiles {
+        /// What was asked for.
+        unknown: Vec<String>,
+        /// What is there.
+        known: Vec<String>,
+    },
+    /// Nothing has a name.
+    #[error("no manifest and no chart speaks of a host name; name them with --host, or the registry with --registry")]
+    NoHosts,
+    /// What should be a host name is none.
+    #[error("{0:?} is not a full host name such as chat.enclave.lan")]
+    HostName(String),
+    /// A name is in no zone that was named.
+    #[error("{0} is in none of the zones: name its zone with --zone")]
+    NoZone(String),
     /// A name cannot be that of a file.
     #[error("a name cannot be that of a file: {0}")]
     Path(PathError),
@@ -102,7 +142,31 @@ impl Classify for Error {
             | Error::OneKey
             | Error::Namespace(_)
             | Error::Path(_) => Kind::Usage,
+            Error::InTheWay(_) | Error::HostName(_) | Error::NoZone(_) => Kind::Usage,
+            Error::UnknownFiles { .. } | Error::NoHosts => Kind::NotFound,
+            Error::Archive(cause) => cause.kind(),
+            Error::Store(cause) => cause.kind(),
+            Error::Files(cause) => cause.kind(),
             Error::NoKey => Kind::Untrusted,
         }
+    }
+
+    fn side(&self) -> Option<Side> {
+        match self {
+            Error::Archive(cause) => cause.side(),
+            Error::Store(cause) => cause.side(),
+            _ => None,
+        }
+    }
+}
+
+fn first(paths: &[PathBuf]) -> String {
+    paths.first().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn more(paths: &[PathBuf]) -> String {
+    match paths.len() {
+        0 | 1 => String::new(),
+        number => format!(", and so do {} others", number - 1),
     }
 }

@@ -416,10 +416,13 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>, charts: Vec<Carried<'_>>) -> Res
         }
     }
     let mut planned_files = Vec::new();
+    let mut fresh_until = BTreeMap::new();
     for file in &job.lock.files {
+        let until = file.fresh_until().and_then(|seconds| Time::from_seconds(seconds).ok());
         for (path, member, digest, size) in origin::members(file) {
             router.add(Origin::of_file(job.registries, job.folder, file, &member)?, [digest]);
             let because = serde_json::json!([file.entry]);
+            fresh_until.extend(until.map(|until| (path.clone(), until)));
             planned_files.push(PlannedFile { path, digest, size, role: Role::File, content: None, because });
         }
     }
@@ -436,6 +439,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>, charts: Vec<Carried<'_>>) -> Res
         images,
         charts: charts.iter().map(Carried::planned).collect(),
         files: planned_files,
+        fresh_until,
     })?;
     let signed = draft.inventory().signed_images();
     let sets = job

@@ -47,11 +47,12 @@ pub use machine::Load;
 pub use pack::{gzip, pack};
 pub use positional::{Positional, blocking, free_space, stream_range};
 pub use read::{
-    Limits, file_names, is_file, is_folder, is_gzip, list, read_below, read_limited, read_tree, walk_files,
+    Limits, file_names, is_file, is_folder, is_gzip, list, modified, read_below, read_limited, read_tree, walk_files,
 };
 pub use scratch::{Scratch, make_empty_folder};
 pub use tarball::{Unpacked, read_tarball};
 pub use tarindex::{Place, TarIndex};
 pub use write::{
-    Appender, atomic_write, create_folder, create_new, create_new_private, exists, quick_write, remove, rename_durably,
+    Appender, atomic_write, create_folder, create_new, create_new_private, exists, make_way_below, quick_write, remove,
+    rename_durably, way_below,
 };

@@ -199,6 +199,18 @@ pub fn is_folder(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
+/// Returns when a file was changed last, in seconds since 1970.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn modified(path: &Path) -> Result<i64, Error> {
+    let time = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .map_err(|cause| Error::io(path, Action::Read, cause))?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(i64::try_from(since).unwrap_or(i64::MAX))
+}
+
 /// Tells whether bytes start as gzip does (RFC 1952, section 2.3.1).
 pub fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{Action, Error, Positional};
+use crate::tree::RelPath;
 
 /// Writes a small file so that its name shows either the old content or all of the new one, also after a power cut. Two
 /// writers at the same time take turns; the last one wins.
@@ -115,6 +116,49 @@ fn sync_folder(_: &Path) -> Result<(), Error> {
     // Other systems give no handle on a folder; their journal makes renames durable in order.
     let _: Option<PathBuf> = None;
     Ok(())
+}
+
+/// Returns the place of a file below a root, when no link and no file stands where a folder must be.
+///
+/// # Errors
+/// [`Error::Io`] naming what is in the way.
+pub fn way_below(root: &Path, path: &RelPath) -> Result<PathBuf, Error> {
+    walk_below(root, path, |_| Ok(()))
+}
+
+/// Makes the folders of a file below a root, and returns its place. No link is followed on the way.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn make_way_below(root: &Path, path: &RelPath) -> Result<PathBuf, Error> {
+    create_folder(root)?;
+    walk_below(root, path, |folder| fs::create_dir(folder).map_err(|cause| Error::io(folder, Action::Make, cause)))
+}
+
+fn walk_below(root: &Path, path: &RelPath, absent: impl Fn(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+    let mut place = root.to_owned();
+    let mut segments = path.as_str().split('/').peekable();
+    while let Some(segment) = segments.next() {
+        place.push(segment);
+        let is_folder = segments.peek().is_some();
+        match fs::symlink_metadata(&place) {
+            Ok(found) if is_folder && !found.is_dir() || !is_folder && !found.is_file() => {
+                let cause = std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    "a link or something else stands there, and nothing is written through it",
+                );
+                return Err(Error::io(&place, Action::Write, cause));
+            }
+            Ok(_) => {}
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                if is_folder {
+                    absent(&place)?;
+                }
+            }
+            Err(cause) => return Err(Error::io(&place, Action::Open, cause)),
+        }
+    }
+    Ok(place)
 }
 
 /// Appends to a file.

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`object`] | from text to objects: streams, JSON, lists |
+//! | [`hosts`](fn@hosts) | the host names that objects are reached by |
 //! | [`kustomize`] | from a folder of resources, patches and generators to objects, as `kubectl kustomize` |
 //!
 //! # Invariants
@@ -13,7 +14,9 @@
 //! Mistakes are [`Diagnostic`](crate::error::Diagnostic)s with file, line and column; nothing is skipped because it
 //! could not be read.
 
+mod hosts;
 pub mod kustomize;
 pub mod object;
 
+pub use hosts::{hosts, is_full_name};
 pub use object::{Object, Origin};

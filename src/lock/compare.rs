@@ -1,6 +1,9 @@
 //! What changed between two locks.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::Serialize;
 
@@ -154,6 +157,11 @@ impl Lock {
                 .filter(|name| !new.contains_key(*name))
                 .map(|name| Difference { what: format!("the file {name}"), change: Change::Removed }),
         );
+        let names = |lock: &Lock| lock.hosts.iter().map(|host| host.host.clone()).collect::<BTreeSet<_>>();
+        let (old, new) = (names(before), names(self));
+        let host = |name: &String, change| Difference { what: format!("the host {name}"), change };
+        found.extend(new.difference(&old).map(|name| host(name, Change::Added)));
+        found.extend(old.difference(&new).map(|name| host(name, Change::Removed)));
         found
     }
 }

@@ -58,6 +58,8 @@ pub struct Lock {
     pub not_carried: Vec<NotCarried>,
     /// The files, sorted by name.
     pub files: Vec<LockedFile>,
+    /// The host names by which what is deployed is reached, sorted.
+    pub hosts: Vec<LockedHost>,
 }
 
 /// One pinned image.
@@ -154,6 +156,16 @@ pub struct LockedDependency {
     pub source: String,
 }
 
+/// One host name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedHost {
+    /// The name; `*` may stand for its first label.
+    pub host: String,
+    /// The objects that speak of it, each with the entry of the spec that brings it.
+    pub because: Vec<String>,
+}
+
 /// One entry of `files`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -168,8 +180,22 @@ pub struct LockedFile {
     pub url: Option<String>,
     /// Which entry of the spec asks for it.
     pub entry: String,
+    /// How old its content was; only for entries that may grow too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// How old it may become, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
     /// The files, sorted by path; below the name when it is a folder, otherwise one with the file's own name.
     pub members: Vec<Member>,
+}
+
+impl LockedFile {
+    /// Returns when its content is too old, in seconds since 1970; `None` when it may be of any age.
+    pub fn fresh_until(&self) -> Option<u64> {
+        let as_of: jiff::Timestamp = self.as_of.as_ref()?.parse().ok()?;
+        u64::try_from(as_of.as_second()).ok()?.checked_add(self.max_age?)
+    }
 }
 
 /// One file of an entry.
@@ -204,6 +230,8 @@ struct Raw {
     not_carried: Vec<NotCarried>,
     #[serde(default)]
     files: Vec<LockedFile>,
+    #[serde(default)]
+    hosts: Vec<LockedHost>,
 }
 
 #[derive(Deserialize)]
@@ -296,6 +324,13 @@ impl Lock {
                 ));
             }
         }
+        for file in &raw.files {
+            let dated = file.as_of.as_ref().map(|text| text.parse::<jiff::Timestamp>().is_ok());
+            if dated == Some(false) || dated.is_some() != file.max_age.is_some() {
+                let text = format!("the file {:?} has no date to count its age from", file.name);
+                return Err(error(text, place(&file.name), 1));
+            }
+        }
         Ok(Lock {
             name: raw.bundle.name,
             version: raw.bundle.version,
@@ -305,6 +340,7 @@ impl Lock {
             images: raw.images,
             not_carried: raw.not_carried,
             files: raw.files,
+            hosts: raw.hosts,
         })
     }
 
@@ -373,10 +409,19 @@ impl Lock {
             if let Some(url) = &file.url {
                 let _ = writeln!(out, "    url: {}", quoted(url));
             }
+            if let (Some(as_of), Some(max_age)) = (&file.as_of, file.max_age) {
+                let _ = writeln!(out, "    asOf: {}\n    maxAge: {max_age}", quoted(as_of));
+            }
             out.push_str(if file.members.is_empty() { "    members: []\n" } else { "    members:\n" });
             for member in &file.members {
                 let _ = writeln!(out, "      - {}", serde_json::to_string(member).unwrap_or_default());
             }
+        }
+        if !self.hosts.is_empty() {
+            out.push_str("hosts:\n");
+        }
+        for host in &self.hosts {
+            let _ = writeln!(out, "  - {}", serde_json::to_string(host).unwrap_or_default());
         }
         out
     }
@@ -471,7 +516,13 @@ mod tests {
                 path: Some("dashboards/".into()),
                 url: None,
                 entry: "files[0]".into(),
+                as_of: Some("2026-11-21T08:30:00Z".into()),
+                max_age: Some(604_800),
                 members: vec![Member { path: "web.json".parse().unwrap(), digest: Digest::sha256(b"x"), size: 1 }],
+            }],
+            hosts: vec![LockedHost {
+                host: "*.apps.example.org".into(),
+                because: vec!["Ingress/web (charts[0])".into()],
             }],
         }
     }

@@ -6,16 +6,23 @@
 //!   them.
 //! - A line that is told is a line of a file that somebody wrote; where nobody wrote one, there is none.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::charts::Checkout;
 use crate::{
     discover::{Context, Findings, Step, object_step},
     error::Location,
     helm::render::Manifest,
-    kube::Object,
+    kube::{self, Object},
+    lock::LockedHost,
     tree::Tree,
 };
+
+use super::search::Input;
 
 /// Objects of one text, or of one build.
 #[derive(Debug)]
@@ -173,6 +180,20 @@ impl Origin {
             Origin::Fetched { source } => Location { file: format!("{source}:{}", at.file), ..at },
         }
     }
+}
+
+/// Returns the host names that the objects of all inputs speak of, each with the objects that do.
+pub(super) fn hosts(inputs: &[Input]) -> Vec<LockedHost> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for input in inputs {
+        for object in input.batches.iter().flat_map(|batch| &batch.objects) {
+            for host in kube::hosts(object) {
+                let because = format!("{}/{} ({})", object.kind, object.name, input.label);
+                found.entry(host).or_default().insert(because);
+            }
+        }
+    }
+    found.into_iter().map(|(host, because)| LockedHost { host, because: because.into_iter().collect() }).collect()
 }
 
 fn template_line(manifest: Option<&Manifest>, line: u32) -> u32 {

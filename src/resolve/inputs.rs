@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Carried, Job,
+    Carried, Job, age,
     batch::{Batch, Origin, shown},
     charts::Acquirer,
     gitops::{FLEET_FILE, fleet_bundle},
@@ -53,9 +53,9 @@ pub(super) async fn manifests<'a>(job: &Job<'a>, acquirer: &Arc<Acquirer>) -> Ve
         .map(async |manifest| {
             let found = match &manifest.source {
                 ManifestSource::Path(path) => local(job.folder, path, &manifest.entry),
-                ManifestSource::Url { url, sha256 } => {
-                    fetch(job, url, *sha256, &manifest.entry).await.map(|bytes| documents(&[Text::of(url, url, bytes)]))
-                }
+                ManifestSource::Url { url, sha256 } => fetch(job, url, *sha256, &manifest.entry)
+                    .await
+                    .map(|(bytes, _)| documents(&[Text::of(url, url, bytes)])),
                 ManifestSource::Kustomize(path) => build(job, acquirer, path, &manifest.entry).await,
             };
             (&manifest.entry, found)
@@ -149,8 +149,9 @@ fn documents(texts: &[Text]) -> Read {
     all
 }
 
-async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {
-    fetch_file(job.registries, url, expected).await.map_err(|(kind, text)| {
+/// Fetches what a spec pins by its digest; returns it with what the server says of its date.
+async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<(Bytes, Option<String>), Failures> {
+    pinned(job.registries, url, expected).await.map_err(|(kind, text)| {
         vec![(kind, Diagnostic::error("fetch", format!("{}: {text}", entry.label)).at(entry.at.clone()))]
     })
 }
@@ -160,12 +161,20 @@ async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Res
 /// # Errors
 /// What happened, in words that name the address.
 pub(super) async fn fetch_file(registries: &Registries, url: &str, expected: Digest) -> Result<Bytes, (Kind, String)> {
-    let bytes = get(registries, url, MAX_FETCHED).await?;
+    Ok(pinned(registries, url, expected).await?.0)
+}
+
+async fn pinned(
+    registries: &Registries,
+    url: &str,
+    expected: Digest,
+) -> Result<(Bytes, Option<String>), (Kind, String)> {
+    let (bytes, dated) = answer(registries, url, MAX_FETCHED).await?;
     let actual = expected.same_algorithm(&bytes);
     if actual != expected {
         return Err((Kind::Corrupt, format!("{url} has the digest {actual}, and the spec says {expected}")));
     }
-    Ok(bytes)
+    Ok((bytes, dated))
 }
 
 /// Fetches a file of at most `limit` bytes.
@@ -173,6 +182,10 @@ pub(super) async fn fetch_file(registries: &Registries, url: &str, expected: Dig
 /// # Errors
 /// What happened, in words that name the address.
 pub(super) async fn get(registries: &Registries, url: &str, limit: usize) -> Result<Bytes, (Kind, String)> {
+    Ok(answer(registries, url, limit).await?.0)
+}
+
+async fn answer(registries: &Registries, url: &str, limit: usize) -> Result<(Bytes, Option<String>), (Kind, String)> {
     let failed = |kind: Kind, text: String| (kind, text);
     let parsed = url.parse::<net::Url>().map_err(|error| failed(Kind::Usage, format!("{url}: {error}")))?;
     let response = registries
@@ -185,7 +198,9 @@ pub(super) async fn get(registries: &Registries, url: &str, limit: usize) -> Res
         status @ (401 | 403 | 404 | 410) => return Err(failed(Kind::NotFound, format!("{url} answers {status}"))),
         status => return Err(failed(Kind::Unavailable, format!("{url} answers {status}"))),
     }
-    response.bytes(limit).await.map_err(|error| failed(error.kind(), error.to_string()))
+    let dated = response.header("last-modified").map(str::to_owned);
+    let bytes = response.bytes(limit).await.map_err(|error| failed(error.kind(), error.to_string()))?;
+    Ok((bytes, dated))
 }
 
 /// Hashes every file of the spec.
@@ -197,23 +212,41 @@ pub(super) async fn files(job: &Job<'_>) -> Result<Vec<LockedFile>, Failures> {
                 path,
                 url,
                 entry: file.entry.label.clone(),
+                as_of: None,
+                max_age: file.max_age.map(|age| age.as_secs()),
                 members,
+            };
+            let before = job.previous.and_then(|lock| lock.files.iter().find(|one| one.name == file.name.as_str()));
+            let dated = |mut locked: LockedFile, date: i64| {
+                if locked.max_age.is_some() {
+                    locked.as_of = Some(age::as_of(&locked, date, before));
+                }
+                locked
             };
             match &file.source {
                 FileSource::Path(path) => {
                     let (place, label, at) = (job.folder.join(path), file.entry.label.clone(), file.entry.at.clone());
-                    let members = files::blocking(move || hash_all(&place)).await.map_err(|error| {
+                    let ages = file.max_age.is_some();
+                    let read = move || {
+                        let members = hash_all(&place)?;
+                        // Nobody asks how old other files are.
+                        let date = if ages { age::of_place(&place)? } else { 0 };
+                        Ok((members, date))
+                    };
+                    let (members, date) = files::blocking(read).await.map_err(|error: files::Error| {
                         vec![(error.kind(), Diagnostic::error("file", format!("{label}: {error}")).at(at))]
                     })?;
-                    Ok(locked(Some(path.clone()), None, members))
+                    Ok(dated(locked(Some(path.clone()), None, members), date))
                 }
                 FileSource::Url { url, sha256 } => {
-                    let bytes = fetch(job, url, *sha256, &file.entry).await?;
+                    let (bytes, said) = fetch(job, url, *sha256, &file.entry).await?;
+                    let date = age::inside(&bytes).or_else(|| age::of_server(said.as_deref()));
                     let name =
                         url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
                     let path: RelPath = name.parse().unwrap_or_else(|_| file.name.clone());
                     let member = Member { path, digest: *sha256, size: bytes.len() as u64 };
-                    Ok(locked(None, Some(url.clone()), vec![member]))
+                    let date = date.unwrap_or_else(|| age::of_day(job.date));
+                    Ok(dated(locked(None, Some(url.clone()), vec![member]), date))
                 }
             }
         })

@@ -9,6 +9,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `age.rs` | how old files are |
 //! | `inputs.rs` | reading manifests and files |
 //! | `kustomize/` | building kustomizations |
 //! | `remotes.rs` | what remote addresses stand for |
@@ -29,6 +30,7 @@
 //! # Failure
 //! [`Error`] carries every mistake of all inputs, each with its place.
 
+mod age;
 mod batch;
 mod beyond;
 pub mod charts;
@@ -48,7 +50,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
     files, helm,
-    lock::{Difference, Lock, LockedChart, LockedFile, LockedImage, NotCarried},
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedHost, LockedImage, NotCarried},
     oci::{Digest, Reference},
     registry::Registries,
     spec::Spec,
@@ -176,6 +178,8 @@ pub struct Wanted {
     pub packages: Vec<helm::Package>,
     /// Files.
     pub files: Vec<LockedFile>,
+    /// Host names.
+    pub hosts: Vec<LockedHost>,
     /// What deserves a look.
     pub warnings: Vec<Diagnostic>,
 }
@@ -231,6 +235,7 @@ impl Wanted {
             // What is not carried changes nothing in the archive.
             not_carried: lock.not_carried.clone(),
             files: self.files.clone(),
+            hosts: self.hosts.clone(),
         };
         wanted.compare(lock)
     }
@@ -297,6 +302,7 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     for (label, at, chart) in followed.charts {
         carry(&mut wanted, &mut failures, &label, &at, chart);
     }
+    wanted.hosts = batch::hosts(&all);
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
     let settled = followed.settled;
@@ -418,6 +424,7 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         images,
         not_carried: wanted.not_carried,
         files: wanted.files,
+        hosts: wanted.hosts,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
     Ok(Resolution { lock, packages: wanted.packages, warnings })

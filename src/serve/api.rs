@@ -158,6 +158,7 @@ impl<B: Backend> Registry<B> {
             }
             ("GET" | "HEAD", Route::ChartIndex(prefix)) => self.chart_index(&prefix, &asked).await,
             ("GET" | "HEAD", Route::ChartFile(prefix, file)) => self.chart_file(&prefix, &file, &asked).await,
+            ("GET" | "HEAD", Route::File(name, path)) => self.plain_file(&name, &path, &asked).await,
             ("PUT", Route::Manifest(name, which)) => self.put_manifest(&name, which, &asked, body).await,
             ("DELETE", Route::Manifest(name, which)) => self.delete_manifest(&name, &which).await,
             ("DELETE", Route::Blob(name, digest)) => self.delete_blob(&name, digest).await,

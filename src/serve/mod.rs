@@ -13,6 +13,7 @@
 //! | `api.rs`, `pull.rs`, `push.rs` | requests → answers: dispatch, reading, writing |
 //! | `route.rs`, `span.rs`, `refusal.rs`, `arrival.rs` | request lines, ranges and pages, errors, bodies |
 //! | `charts.rs` | the same charts as a Helm repository over HTTP |
+//! | `plain_files.rs` | files over HTTP, without a client of registries |
 //! | `access.rs` | who may use it |
 //! | `backend.rs` | [`Backend`], [`Policy`] |
 //! | `read_only.rs`, `catalogue.rs` | [`ReadOnly`], [`Catalogue`] |
@@ -36,6 +37,7 @@ mod catalogue;
 mod charts;
 mod data;
 mod from_archive;
+mod plain_files;
 mod pull;
 mod push;
 mod read_only;

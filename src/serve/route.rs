@@ -8,7 +8,7 @@ use crate::{
     oci::{Digest, Repository, Tag},
 };
 
-use super::refusal::Refusal;
+use super::{plain_files::FILES, refusal::Refusal};
 
 /// The longest repository name. Clients limit host and name together to 255 characters (distribution specification,
 /// "Pulling manifests"), and each of our names becomes a path on the disk.
@@ -47,6 +47,8 @@ pub(super) enum Route {
     ChartIndex(String),
     /// A file of this Helm repository.
     ChartFile(String, String),
+    /// A file of an artifact under `files/`; without a path, their list.
+    File(Repository, String),
     /// No endpoint of this API.
     Nothing,
 }
@@ -55,8 +57,12 @@ impl Route {
     /// Reads the path of a request: under `/v2` the distribution API, beside it the Helm repository.
     pub(super) fn parse(path: &str) -> Result<Route, Refusal> {
         let path = decode(path);
-        let Some(rest) = path.strip_prefix("/v2") else {
-            return Ok(helm_repository(&path));
+        let turned = turned(&path);
+        let Some(rest) = turned.as_deref().unwrap_or(&path).strip_prefix("/v2") else {
+            return match plain_file(&path) {
+                Some((repository, file)) => Ok(Route::File(name(&repository)?, file)),
+                None => Ok(helm_repository(&path)),
+            };
         };
         let segments: Vec<&str> = match rest.strip_prefix('/') {
             Some(rest) => rest.split('/').collect(),
@@ -84,6 +90,24 @@ impl Route {
             _ => Ok(Route::Nothing),
         }
     }
+}
+
+/// Turns `/PREFIX/v2/NAME` into `/v2/PREFIX/NAME`: Docker Engine puts the path of a mirror in front of `/v2/` (moby,
+/// `registry-mirrors`), where all others put it behind.
+fn turned(path: &str) -> Option<String> {
+    let (prefix, rest) = path.split_once("/v2/").filter(|(prefix, _)| !prefix.is_empty())?;
+    // What lies under `files/` has names of its own choice.
+    let is_plain = prefix.split('/').any(|segment| segment == FILES);
+    (!is_plain).then(|| if rest.is_empty() { "/v2/".to_owned() } else { format!("/v2{prefix}/{rest}") })
+}
+
+/// Reads `/PREFIX/files/NAME/PATH`: the repository `PREFIX/files/NAME` and the path.
+fn plain_file(path: &str) -> Option<(String, String)> {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let at = segments.iter().position(|segment| *segment == FILES)?;
+    let (before, rest) = segments.split_at_checked(at + 2)?;
+    // `…/files/NAME` alone lacks the slash that its links would need; charts of that name are none of these.
+    (!rest.is_empty()).then(|| (before.join("/"), rest.join("/")))
 }
 
 /// Reads a path beside the distribution API.
@@ -209,6 +233,15 @@ mod tests {
             ("/a/b/index.yaml".to_owned(), Route::ChartIndex("a/b/".into())),
             ("/charts/a-1.0.0%2Bb.tgz".to_owned(), Route::ChartFile(String::new(), "a-1.0.0+b.tgz".into())),
             ("/a/charts/b.tgz".to_owned(), Route::ChartFile("a/".into(), "b.tgz".into())),
+            ("/files/dash/b/index.yaml".to_owned(), Route::File("files/dash".parse().unwrap(), "b/index.yaml".into())),
+            ("/m/files/dash/v2/x".to_owned(), Route::File("m/files/dash".parse().unwrap(), "v2/x".into())),
+            ("/files/dash/".to_owned(), Route::File("files/dash".parse().unwrap(), String::new())),
+            ("/files/dash".to_owned(), Route::Nothing),
+            ("/docker.io/v2/".to_owned(), Route::Ping),
+            (
+                "/m/docker.io/v2/library/nginx/manifests/1".to_owned(),
+                Route::Manifest("m/docker.io/library/nginx".parse().unwrap(), Which::Tag("1".parse().unwrap())),
+            ),
             ("/charts".to_owned(), Route::Nothing),
             ("/a/charts/b/c".to_owned(), Route::Nothing),
             ("".to_owned(), Route::Nothing),

@@ -70,6 +70,7 @@ pub fn lock(charts: Vec<LockedChart>) -> Lock {
         images: Vec::new(),
         not_carried: Vec::new(),
         files: Vec::new(),
+        hosts: Vec::new(),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    archive::Inventory,
     cli::{Context, Failure, args::Trust, input, opened},
     error::{Classify, Diagnostic, Kind},
     event::Event,
@@ -45,7 +44,7 @@ impl From {
     /// Reads what is shipped. An archive is checked when a key is given; without one, a note says that nobody vouches.
     pub fn content(&self, context: &Context) -> Result<Content, Failure> {
         if is_archive(&self.file) {
-            return Ok(Content::of_inventory(&self.inventory(context)?));
+            return self.of_archive(context);
         }
         if self.file.extension().is_some_and(|extension| extension == "lock") {
             let bytes = files::read_limited(&self.file, MAX_LOCK)?;
@@ -56,14 +55,22 @@ impl From {
         Ok(Content::of_lock(&lock.ok_or_else(|| NoLock(self.file.display().to_string()))?))
     }
 
-    /// Reads the inventory of an archive.
-    pub fn inventory(&self, context: &Context) -> Result<Inventory, Failure> {
+    fn of_archive(&self, context: &Context) -> Result<Content, Failure> {
         let policy = if self.trust.keys.is_empty() { None } else { self.trust.policy()? };
         let (archive, _) = opened::open(&self.file, policy.as_ref())?;
         if policy.is_none() && !self.trust.insecure_skip_verify {
             let text = format!("nothing says who made {}: --key checks it", self.file.display());
             context.observer.on(&Event::Noted(Diagnostic::warning("unverified", text)));
         }
-        Ok(archive.inventory().clone())
+        let inventory = archive.inventory();
+        let lock = match &inventory.lock {
+            Some(digest) => {
+                let text = archive.read(digest, MAX_LOCK)?;
+                let name = format!("{}: bundle.lock", self.file.display());
+                Some(Lock::parse(&name, &String::from_utf8_lossy(&text))?)
+            }
+            None => None,
+        };
+        Ok(Content::of_inventory(inventory, lock.as_ref()))
     }
 }

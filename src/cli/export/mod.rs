@@ -1,5 +1,7 @@
 //! `bundle export`: one file per sub-command.
 
+mod dns;
+mod files;
 mod images;
 mod input;
 mod kustomize;
@@ -26,6 +28,8 @@ enum What {
     Images(images::Args),
     Values(values::Args),
     Kustomize(kustomize::Args),
+    Files(files::Args),
+    Dns(dns::Args),
 }
 
 impl Args {
@@ -37,6 +41,8 @@ impl Args {
             What::Images(args) => args.run(context),
             What::Values(args) => args.run(context).await,
             What::Kustomize(args) => args.run(context),
+            What::Files(args) => args.run(context).await,
+            What::Dns(args) => args.run(context),
         }
     }
 
@@ -44,7 +50,13 @@ impl Args {
     pub fn format(&self) -> Format {
         match &self.what {
             What::Images(args) => args.output.format,
-            What::Mirrors(_) | What::Trust(_) | What::Policy(_) | What::Values(_) | What::Kustomize(_) => Format::Table,
+            What::Files(args) => args.format,
+            What::Mirrors(_)
+            | What::Trust(_)
+            | What::Policy(_)
+            | What::Values(_)
+            | What::Kustomize(_)
+            | What::Dns(_) => Format::Table,
         }
     }
 }

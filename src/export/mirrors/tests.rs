@@ -11,7 +11,12 @@ fn content(names: &[&str]) -> Content {
         let digest = reference.digest.unwrap_or_else(|| Digest::sha256(name.as_bytes()));
         Shipped { reference, digest }
     };
-    Content { name: "shop".into(), version: "1.0".into(), images: names.iter().map(shipped).collect() }
+    Content {
+        name: "shop".into(),
+        version: "1.0".into(),
+        images: names.iter().map(shipped).collect(),
+        ..Content::default()
+    }
 }
 
 fn shop() -> Content {

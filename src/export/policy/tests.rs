@@ -23,7 +23,12 @@ fn request(keys: usize, exempt: &[&str]) -> PolicyRequest {
 
 fn content() -> Content {
     let shipped = |name: &str| Shipped { reference: name.parse().unwrap(), digest: Digest::sha256(name.as_bytes()) };
-    Content { name: "shop".into(), version: "1".into(), images: vec![shipped("nginx:1"), shipped("quay.io/a/b:1")] }
+    Content {
+        name: "shop".into(),
+        version: "1".into(),
+        images: vec![shipped("nginx:1"), shipped("quay.io/a/b:1")],
+        ..Content::default()
+    }
 }
 
 fn one(format: PolicyFormat, request: &PolicyRequest) -> Value {
