@@ -113,6 +113,7 @@ impl Desk {
             platforms: Vec::new(),
             charts: wanted.charts.clone(),
             images: Vec::new(),
+            not_carried: Vec::new(),
             files: Vec::new(),
             hosts: Vec::new(),
         });

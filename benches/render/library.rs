@@ -14,6 +14,10 @@ use bytes::Bytes;
 
 use super::Case;
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What all cases took.
 pub struct Figures {
     pub wall: f64,
@@ -89,7 +93,7 @@ impl Case {
             &capabilities,
             &Ambient { now: Time::unix(1_700_000_000), random: [7; 32], keys: KeySource::Sample },
             &Limits::default(),
-            &Options { skip_schema_validation: flag("--skip-schema-validation") },
+            &Options { skip_schema_validation: flag("--skip-schema-validation"), ..Options::default() },
         )
         .map_err(|error| error.to_string())?;
         let show = Show { include_crds: flag("--include-crds"), ..Show::default() };

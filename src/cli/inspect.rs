@@ -16,6 +16,7 @@ use super::{
 use crate::{
     archive::{Archive, Attachment, Chart, Entry, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Time},
     discover::{Finding, Step},
+    lock::Verified,
     oci::{Digest, MediaType, Platform, Reference},
 };
 
@@ -101,6 +102,9 @@ struct ImageRow<'a> {
     derived_from: Option<Digest>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attachments: &'a [Attachment],
+    /// Whose signatures were checked when the archive was made.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    verified: &'a [Verified],
     because: &'a Value,
 }
 
@@ -192,6 +196,7 @@ fn row(image: &Image) -> ImageRow<'_> {
         left_out: &image.left_out,
         derived_from: image.derived_from,
         attachments: &image.attachments,
+        verified: &image.verified,
         because: &image.because,
     }
 }
@@ -246,6 +251,14 @@ fn text(contents: &Contents<'_>, why: bool) -> String {
         shared => format!(", {} of them shared and counted once", ui::size(shared)),
     };
     text.push_str(&format!("{}: {}{shared}\n", ui::count(images, "image"), ui::size(image_bytes)));
+    let checked = shown.iter().filter(|image| !image.verified.is_empty()).count();
+    if checked > 0 {
+        let keys: BTreeSet<String> =
+            shown.iter().flat_map(|image| image.verified).map(|one| one.file.clone()).collect();
+        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
+        let (have, of) = (if checked == 1 { "has a signature" } else { "have signatures" }, ui::clean(&keys));
+        text.push_str(&format!("{checked} of {images} {have} of upstream that was checked: {of}\n"));
+    }
     if charts > 0 {
         text.push_str(&format!("{}: {}\n", ui::count(charts, "chart"), ui::size(chart_bytes)));
     }
@@ -282,7 +295,10 @@ fn image_rows(image: &ImageRow<'_>) -> Vec<Vec<String>> {
 
 fn reasons(image: &ImageRow<'_>) -> String {
     let name = image.references.first().map(ToString::to_string).unwrap_or_default();
-    listed(&name, findings(image.because))
+    let mut lines: Vec<String> =
+        image.verified.iter().map(|one| format!("signed by {}", opened::signature(one))).collect();
+    lines.extend(findings(image.because));
+    listed(&name, lines)
 }
 
 fn listed(name: &str, reasons: Vec<String>) -> String {

@@ -9,6 +9,7 @@ use crate::{
     archive::{Archive, Inventory, Time, Unverified, admit},
     error::{Classify, Diagnostic, Kind},
     event::Event,
+    lock::Verified,
     trust::{ArchiveFacts, ExpiryPolicy, FreshnessPolicy, KeyId, Policy, Verdict, freshness},
 };
 
@@ -84,6 +85,12 @@ pub(super) fn check_files(
         }
         (ExpiryPolicy::Enforce, Some(first)) => Err(Stale { first: first.path.to_string(), number: 1 + stale.count() }),
     }
+}
+
+/// Writes whose signature of an image was checked, as people compare keys.
+pub(super) fn signature(one: &Verified) -> String {
+    let key = KeyId::from_hex(&one.key).map_or_else(|| one.key.clone(), |key| key.fingerprint());
+    format!("{} {key} ({})", one.file, one.form.as_str())
 }
 
 /// Who signed an archive.

@@ -11,6 +11,7 @@ use super::{
     ui::Ui,
 };
 use crate::{
+    discover::Step,
     event::Event,
     files,
     lock::Lock,
@@ -72,12 +73,13 @@ impl Args {
         }
         let report = json!({
             "lock": input.lock_path.display().to_string(), "written": !self.dry_run, "bundle": lock.name, "version": lock.version,
-            "sequence": lock.sequence, "platforms": lock.platforms, "charts": lock.charts, "images": lock.images, "files": lock.files, "changes": changes,
+            "sequence": lock.sequence, "platforms": lock.platforms, "charts": lock.charts, "images": lock.images, "notCarried": lock.not_carried, "files": lock.files, "changes": changes,
         });
         Ui { format: self.output.format }
             .print(&report, || {
                 let mut text = charts(&lock);
                 text.push_str(&images(&lock));
+                text.push_str(&not_carried(&lock));
                 if let Some(changes) = &changes {
                     for change in changes {
                         text.push_str(&format!("* {}\n", ui::clean(&change.to_string())));
@@ -117,6 +119,31 @@ fn charts(lock: &Lock) -> String {
         }),
     );
     format!("{table}\n")
+}
+
+/// Shows what was found and is not carried; nothing when there is nothing.
+fn not_carried(lock: &Lock) -> String {
+    if lock.not_carried.is_empty() {
+        return String::new();
+    }
+    let table = ui::table(
+        &["not carried", "why", "class", "with", "first reason"],
+        lock.not_carried.iter().map(|one| {
+            let first = one.because.first();
+            let set = one.because.iter().flat_map(|reason| &reason.provenance).find_map(|step| match step {
+                Step::Set { .. } => Some(step.to_string()),
+                _ => None,
+            });
+            vec![
+                one.image.to_string(),
+                one.by.as_ref().map_or_else(|| one.why.to_string(), |by| format!("{} by {by}", one.why)),
+                first.map(|reason| reason.confidence.to_string()).unwrap_or_default(),
+                set.unwrap_or_default(),
+                one.reason.clone().or_else(|| first.map(ToString::to_string)).unwrap_or_default(),
+            ]
+        }),
+    );
+    format!("\n{table}")
 }
 
 /// Shows the images of a lock.

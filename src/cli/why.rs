@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, Failure, OutputError, args::Output, input, ui, ui::Ui};
+use super::{Context, Failure, OutputError, args::Output, input, opened, ui, ui::Ui};
 use crate::{
     archive::{Image, Inventory, Unverified},
     discover::{Finding, Step},
     error::{Classify, Kind},
-    lock::Lock,
+    lock::{Lock, Verified, Why},
     oci::{Digest, Reference},
 };
 
@@ -32,15 +32,35 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Reasons {
-    Image { image: String, digest: Digest, because: Vec<Finding> },
-    Chart { chart: String, version: String, digest: Digest, source: String, because: Vec<Vec<Step>> },
+    Image {
+        image: String,
+        digest: Digest,
+        /// Whose signatures were checked, because the spec wants them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        verified: Vec<Verified>,
+        because: Vec<Finding>,
+    },
+    NotCarried {
+        image: String,
+        not_carried: Why,
+        by: Option<String>,
+        reason: Option<String>,
+        because: Vec<Finding>,
+    },
+    Chart {
+        chart: String,
+        version: String,
+        digest: Digest,
+        source: String,
+        because: Vec<Vec<Step>>,
+    },
 }
 
 impl Reasons {
     /// Tells whether this is exactly what was asked for.
     fn is(&self, asked: &str) -> bool {
         match self {
-            Reasons::Image { image, .. } => {
+            Reasons::Image { image, .. } | Reasons::NotCarried { image, .. } => {
                 asked.parse::<Reference>().is_ok_and(|asked| asked.with_default_tag().to_string() == *image)
             }
             Reasons::Chart { chart, version, .. } => asked
@@ -52,23 +72,25 @@ impl Reasons {
     /// Tells whether its name holds what was asked for.
     fn holds(&self, asked: &str) -> bool {
         match self {
-            Reasons::Image { image, .. } => image.contains(asked),
+            Reasons::Image { image, .. } | Reasons::NotCarried { image, .. } => image.contains(asked),
             Reasons::Chart { chart, .. } => chart.contains(asked) || self.is(asked),
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Reasons::Image { image, digest, because } => {
+            Reasons::Image { image, digest, verified, because } => {
                 let mut text = format!("{}\n  {digest}\n", ui::clean(image));
-                for reason in because {
-                    let way = ui::clean(&reason.to_string());
-                    text.push_str(&format!("  {:<8}  {way}\n", reason.confidence.to_string()));
-                    if reason.written != *image {
-                        text.push_str(&format!("            written as {}\n", ui::clean(&reason.written)));
-                    }
+                for signature in verified {
+                    text.push_str(&format!("  verified  {}\n", ui::clean(&opened::signature(signature))));
                 }
-                text
+                text + &places(image, because)
+            }
+            Reasons::NotCarried { image, not_carried, by, reason, because } => {
+                let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let decision = ui::clean(&format!("{not_carried}{by}{reason}"));
+                format!("{}\n  not carried, {decision}\n{}", ui::clean(image), places(image, because))
             }
             Reasons::Chart { chart, version, digest, source, because } => {
                 let mut text = ui::clean(&format!("chart {chart} {version}")) + "\n";
@@ -81,6 +103,19 @@ impl Reasons {
             }
         }
     }
+}
+
+/// Tells every place that names an image.
+fn places(image: &str, because: &[Finding]) -> String {
+    let mut text = String::new();
+    for reason in because {
+        let way = ui::clean(&reason.to_string());
+        text.push_str(&format!("  {:<8}  {way}\n", reason.confidence.to_string()));
+        if reason.written != *image {
+            text.push_str(&format!("            written as {}\n", ui::clean(&reason.written)));
+        }
+    }
+    text
 }
 
 /// Nothing of that name.
@@ -120,7 +155,7 @@ impl Args {
             let input = input::read(context, &self.place)?;
             of_lock(input.lock.ok_or_else(|| NoLock(self.place.display().to_string()))?)
         };
-        let is_exact = all.iter().any(|one| matches!(one, Reasons::Image { .. }) && one.is(&self.image));
+        let is_exact = all.iter().any(|one| !matches!(one, Reasons::Chart { .. }) && one.is(&self.image));
         // A whole reference means this image alone; the name of a chart is often a part of the names of its images.
         let wanted = |one: &Reasons| if is_exact { one.is(&self.image) } else { one.holds(&self.image) };
         let found: Vec<Reasons> = all.into_iter().filter(wanted).collect();
@@ -140,7 +175,8 @@ fn of_inventory(inventory: Inventory) -> Vec<Reasons> {
         let own = because.into_iter().filter(|reason| {
             reason.written.parse::<Reference>().is_ok_and(|written| written.with_default_tag() == *name)
         });
-        Reasons::Image { image: name.to_string(), digest: image.digest, because: own.collect() }
+        let verified = image.verified.clone();
+        Reasons::Image { image: name.to_string(), digest: image.digest, verified, because: own.collect() }
     };
     let images = inventory.images.iter().filter(|image| image.derived_from.is_none());
     let images = images.flat_map(|image| image.references.iter().map(move |name| named(image, name)));
@@ -158,7 +194,15 @@ fn of_lock(lock: Lock) -> Vec<Reasons> {
     let images = lock.images.into_iter().map(|image| Reasons::Image {
         image: image.image.to_string(),
         digest: image.digest,
+        verified: image.verified,
         because: image.because,
+    });
+    let left = lock.not_carried.into_iter().map(|one| Reasons::NotCarried {
+        image: one.image.to_string(),
+        not_carried: one.why,
+        by: one.by,
+        reason: one.reason,
+        because: one.because,
     });
     let charts = lock.charts.into_iter().map(|chart| Reasons::Chart {
         chart: chart.chart,
@@ -167,5 +211,5 @@ fn of_lock(lock: Lock) -> Vec<Reasons> {
         source: chart.source,
         because: chart.because,
     });
-    images.chain(charts).collect()
+    images.chain(left).chain(charts).collect()
 }

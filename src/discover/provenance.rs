@@ -58,6 +58,19 @@ pub enum Step {
         /// Its label, such as `variants[1]`.
         variant: String,
     },
+    /// Values that a chart needs for it, other than those of the spec.
+    Set {
+        /// The values, as `helm --set` reads them; none when it was not found out which ones they are.
+        set: Vec<String>,
+    },
+    /// The decision that made it count.
+    Accepted {
+        /// The entry of the spec that says so.
+        accepted: String,
+        /// Why, as the spec says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A file: a manifest, a template, a values file.
     File {
         /// Its path, or its address when it came over the network.
@@ -110,6 +123,10 @@ impl fmt::Display for Step {
             Step::Entry { entry } => f.write_str(entry),
             Step::Chart { chart, version } => write!(f, "{chart}@{version}"),
             Step::Variant { variant } => f.write_str(variant),
+            Step::Set { set } if set.is_empty() => f.write_str("set several values"),
+            Step::Set { set } => write!(f, "set {}", set.join(",")),
+            Step::Accepted { accepted, reason: None } => write!(f, "accepted by {accepted}"),
+            Step::Accepted { accepted, reason: Some(reason) } => write!(f, "accepted by {accepted}: {reason}"),
             Step::File { file, line: None } => f.write_str(file),
             Step::File { file, line: Some(line) } => write!(f, "{file}:{line}"),
             Step::Object { object, namespace, name } => {
@@ -181,6 +198,8 @@ mod tests {
                 Step::Object { object: "Deployment.apps".into(), namespace: Some("web".into()), name: "front".into() },
                 Step::Field { field: "spec.image".into() },
                 Step::Rule { rule: "widgets".into() },
+                Step::Set { set: vec!["a.enabled=true".into(), "b=c".into()] },
+                Step::Accepted { accepted: "discovery.accept[0]".into(), reason: Some("the operator pulls it".into()) },
             ],
         }
     }
@@ -189,7 +208,7 @@ mod tests {
     fn provenance_reads_in_one_line() {
         assert_eq!(
             everything().to_string(),
-            "charts[0] → redis@20.1.0 → variants[1] → templates/a.yaml:12 → Deployment web/front → spec.image → rule widgets"
+            "charts[0] → redis@20.1.0 → variants[1] → templates/a.yaml:12 → Deployment web/front → spec.image → rule widgets → set a.enabled=true,b=c → accepted by discovery.accept[0]: the operator pulls it"
         );
         let nameless = Step::Object { object: "Pod".into(), namespace: Some("web".into()), name: String::new() };
         assert_eq!(nameless.to_string(), "Pod");

@@ -8,7 +8,7 @@
 //! [`Error`] with the template, the line and the include chain; nothing is returned from a chart that fails in part.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
 };
@@ -181,6 +181,8 @@ pub struct Rendered {
 pub struct Options {
     /// Does not hold the values against the schema.
     pub skip_schema_validation: bool,
+    /// Runs these templates only, by their paths with the chart's name in front; all when there are none.
+    pub only: BTreeSet<String>,
 }
 
 /// Renders a chart.
@@ -196,18 +198,66 @@ pub fn render(
     limits: &Limits,
     options: &Options,
 ) -> Result<Rendered, Error> {
-    // Templates may nest deeper than the caller's stack is.
+    on_large_stack(|| {
+        let given = Given { chart, release, capabilities, ambient, limits };
+        run(&given, values, options, &mut Known::default())
+    })?
+}
+
+/// Runs something on a thread whose stack is large: templates may nest deeper than the caller's stack is.
+///
+/// # Errors
+/// [`Error::Renderer`] when there is no thread, or it panicked.
+pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new()
-            .name("helm-render".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, || run(chart, values, release, capabilities, ambient, limits, options));
+        let worker =
+            std::thread::Builder::new().name("helm-render".to_owned()).stack_size(STACK).spawn_scoped(scope, work);
         match worker.map(|worker| worker.join()) {
-            Ok(Ok(done)) => done,
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => Err(Error::Renderer("it panicked".to_owned())),
             Err(error) => Err(Error::Renderer(error.to_string())),
         }
     })
+}
+
+/// What stays the same in all renderings of a chart.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) chart: &'a Chart,
+    pub(super) release: &'a Release,
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) ambient: &'a Ambient,
+    pub(super) limits: &'a Limits,
+}
+
+/// Templates that were parsed: subcharts often carry the same library, and renderings of one chart the same templates.
+/// Found by their lengths: equal lengths are rare, and comparing is cheaper than hashing.
+#[derive(Default)]
+pub(super) struct Known(HashMap<usize, Vec<(Bytes, Rc<str>, Parsed)>>);
+
+impl Known {
+    fn parse(&mut self, name: &str, text: &Bytes) -> Result<Parsed, Error> {
+        let alike = self.0.entry(text.len()).or_default();
+        let same = |other: &Bytes| other.as_ptr() == text.as_ptr() || other == text;
+        if let Some((_, _, parsed)) = alike.iter().find(|(other, known, _)| **known == *name && same(other)) {
+            return Ok(parsed.clone());
+        }
+        let parsed = match alike.iter().find(|(other, ..)| same(other)) {
+            Some((_, _, parsed)) => parser::renamed(parsed, name),
+            None => None,
+        };
+        let parsed = match parsed {
+            Some(parsed) => parsed,
+            None => parser::parse(name, &value::text(text))?,
+        };
+        alike.push((text.clone(), name.into(), parsed.clone()));
+        Ok(parsed)
+    }
+
+    /// Returns every template, with the name of its file.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Parsed)> {
+        self.0.values().flatten().map(|(_, name, parsed)| (&**name, parsed))
+    }
 }
 
 fn entry(key: &str, value: Value) -> (Str, Value) {
@@ -283,15 +333,13 @@ impl Builder<'_> {
     }
 }
 
-fn run(
-    chart: &Chart,
+pub(super) fn run(
+    given: &Given<'_>,
     overrides: &Overrides,
-    release: &Release,
-    capabilities: &Capabilities,
-    ambient: &Ambient,
-    limits: &Limits,
     options: &Options,
+    known: &mut Known,
 ) -> Result<Rendered, Error> {
+    let Given { chart, release, capabilities, ambient, limits } = *given;
     if chart.metadata.is_library() {
         return Err(Error::Library { chart: chart.name().to_owned() });
     }
@@ -332,7 +380,11 @@ fn run(
     builder.chart(&live, live.metadata.name.as_str(), values.seen_as(DictKind::Values), true);
     let Builder { units, tables, .. } = builder;
     track(&values);
-    let outputs = execute(&units, ambient, limits, &mut rendered)?;
+    let mut templates = Templates::default();
+    for name in order(&units) {
+        templates.add(&known.parse(name, &units[name].file.data)?);
+    }
+    let outputs = execute(templates, &units, &options.only, ambient, limits, &mut rendered)?;
     documents(outputs, &units, &live.metadata.name, &mut rendered)?;
     crds(&live, &live.metadata.name, &mut rendered.crds);
     unused(&given, &values, &tables, "", &mut rendered.warnings);
@@ -347,32 +399,18 @@ fn order(units: &BTreeMap<String, Unit>) -> Vec<&String> {
 }
 
 fn execute(
+    templates: Templates,
     units: &BTreeMap<String, Unit>,
+    only: &BTreeSet<String>,
     ambient: &Ambient,
     limits: &Limits,
     rendered: &mut Rendered,
 ) -> Result<BTreeMap<String, (String, Trail)>, Error> {
-    let names = order(units);
-    let mut templates = Templates::default();
-    // Subcharts often carry the same library: what was parsed once is the same in another place.
-    // Found by their lengths: equal lengths are rare, and comparing is cheaper than hashing.
-    let mut known: HashMap<usize, Vec<(&[u8], Parsed)>> = HashMap::new();
-    for name in &names {
-        let text: &[u8] = &units[*name].file.data;
-        let alike = known.entry(text.len()).or_default();
-        let same = alike.iter().find(|(other, _)| *other == text);
-        let parsed = match same.and_then(|(_, parsed)| parser::renamed(parsed, name)) {
-            Some(parsed) => parsed,
-            None => parser::parse(name, &value::text(text))?,
-        };
-        templates.add(&parsed);
-        alike.push((text, parsed));
-    }
-    drop(known);
     let mut interp = Interp::new(templates, ambient, limits);
     let mut outputs = BTreeMap::new();
-    for name in names {
-        if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
+    for name in order(units) {
+        let hidden = name.rsplit('/').next().is_some_and(|base| base.starts_with('_'));
+        if hidden || !(only.is_empty() || only.contains(name)) {
             continue;
         }
         let unit = &units[name];

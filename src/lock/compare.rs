@@ -7,8 +7,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Lock, LockedChart, LockedFile, LockedImage};
-use crate::oci::Digest;
+use super::{Lock, LockedChart, LockedFile, LockedImage, NotCarried, Why};
+use crate::oci::{Digest, Reference};
 
 /// One thing that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,8 +38,16 @@ pub enum Change {
     },
     /// It is there for other reasons, or comes from elsewhere.
     Reasons,
+    /// Other keys were found to have signed it.
+    Signers,
     /// Its content differs.
     Content,
+    /// It was found before, and is not carried for other reasons.
+    NotCarried {
+        /// Why: `optional`, `guess` or `ignored`; nothing when it is no longer found or carried now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        now: Option<Why>,
+    },
     /// A property of the whole differs.
     Value {
         /// Its value before.
@@ -56,7 +64,10 @@ impl fmt::Display for Difference {
             Change::Removed => write!(f, "{} is gone", self.what),
             Change::Moved { from, to } => write!(f, "{} moved from {} to {}", self.what, from.short(), to.short()),
             Change::Reasons => write!(f, "{} is there for other reasons", self.what),
+            Change::Signers => write!(f, "{} is signed by other keys than the lock says", self.what),
             Change::Content => write!(f, "{} has other content", self.what),
+            Change::NotCarried { now: Some(why) } => write!(f, "{} was found and is not carried ({why})", self.what),
+            Change::NotCarried { now: None } => write!(f, "{} is no longer among what is not carried", self.what),
             Change::Value { from, to } => write!(f, "{} was {from} and is {to}", self.what),
         }
     }
@@ -103,6 +114,7 @@ impl Lock {
                     Change::Moved { from: before.digest, to: image.digest }
                 }
                 Some(before) if !same_reasons(before, image) => Change::Reasons,
+                Some(before) if before.verified != image.verified => Change::Signers,
                 Some(_) => continue,
             };
             found.push(Difference { what: name.to_string(), change });
@@ -112,6 +124,24 @@ impl Lock {
                 .filter(|name| !new.contains_key(*name))
                 .map(|name| Difference { what: name.to_string(), change: Change::Removed }),
         );
+        fn decided(lock: &Lock) -> BTreeMap<&Reference, &NotCarried> {
+            lock.not_carried.iter().map(|one| (&one.image, one)).collect()
+        }
+        let (old, new) = (decided(before), decided(self));
+        let carried = |lock: &Lock, name: &Reference| lock.images.iter().any(|image| image.image == *name);
+        let mut told = |name: &Reference, now| {
+            found.push(Difference { what: name.to_string(), change: Change::NotCarried { now } });
+        };
+        for (name, one) in &new {
+            let same = |old: &&NotCarried| (old.why, &old.by, &old.reason) == (one.why, &one.by, &one.reason);
+            if !old.get(name).is_some_and(same) {
+                told(name, Some(one.why));
+            }
+        }
+        // One that is carried now is told as a new image.
+        for name in old.keys().filter(|name| !new.contains_key(*name) && !carried(self, name)) {
+            told(name, None);
+        }
         let old: BTreeMap<_, &LockedFile> = before.files.iter().map(|file| (&file.name, file)).collect();
         let new: BTreeMap<_, &LockedFile> = self.files.iter().map(|file| (&file.name, file)).collect();
         for (name, file) in &new {
@@ -157,9 +187,11 @@ mod tests {
         after.version = "2".into();
         after.images[2].because[0].written = "other".into();
         after.files.clear();
+        after.not_carried.remove(0);
+        after.not_carried[0].reason = None;
         after.charts[0].archive = crate::oci::Digest::sha256(b"other");
         let said: Vec<String> = after.compare(&before).iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 7, "{said:?}");
+        assert_eq!(said.len(), 9, "{said:?}");
         assert_eq!(said[0], "the version was 1.10 and is 2");
         assert_eq!(said[1], "the chart shop 1.2.3+build has other content");
         assert!(said[2].starts_with("a.io/a:1 moved from "));
@@ -169,6 +201,8 @@ mod tests {
                 "c.io/c:1 is new",
                 "d.io/d:1 is there for other reasons",
                 "b.io/b:1 is gone",
+                "z.io/text:1 was found and is not carried (ignored)",
+                "z.io/exporter:1 is no longer among what is not carried",
                 "the file dashboards is gone"
             ]
         );

@@ -3,10 +3,12 @@
 //! | file | owns |
 //! |---|---|
 //! | `mod.rs` | the model, reading and writing |
+//! | `not_carried.rs` | what was found and decided against |
 //! | `compare.rs` | what changed between two locks |
 //!
 //! # Invariants
 //! - Images are sorted by name, each name once, and none is without a reason.
+//! - What was found and is not carried is there too, with the decision: nothing vanishes.
 //! - [`Lock::parse`] of [`Lock::to_text`] is the same lock; the same lock is always the same text. One block per image and
 //!   one line per reason, so that changes to different images merge.
 //! - The sequence rises whenever anything else in the lock changes; the same lock is always the same archive.
@@ -15,6 +17,7 @@
 //! A lock that a person or a merge has damaged is an [`Error`] with its place; nothing of it is used.
 
 mod compare;
+mod not_carried;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -29,6 +32,7 @@ use crate::{
 };
 
 pub use compare::{Change, Difference};
+pub use not_carried::{NotCarried, Why};
 
 /// The version of the file format.
 const API_VERSION: &str = "airgap-bundler/v1";
@@ -50,6 +54,8 @@ pub struct Lock {
     pub charts: Vec<LockedChart>,
     /// The images, sorted by name.
     pub images: Vec<LockedImage>,
+    /// Images that were found and are not carried, sorted by name.
+    pub not_carried: Vec<NotCarried>,
     /// The files, sorted by name.
     pub files: Vec<LockedFile>,
     /// The host names by which what is deployed is reached, sorted.
@@ -74,8 +80,43 @@ pub struct LockedImage {
     /// The file that it comes from, relative to the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
+    /// Whose signatures of it were checked, because the spec wants them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<Verified>,
     /// Why it is here; never empty.
     pub because: Vec<Finding>,
+}
+
+/// A signature of upstream that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The key: the SHA-256 of its SPKI DER, in hex digits.
+    pub key: String,
+    /// The file of the key, as the spec names it.
+    pub file: String,
+    /// Where the signature was.
+    pub form: SignatureForm,
+}
+
+/// Says where a signature of an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureForm {
+    /// At cosign's tag beside the image, or in the same form among what refers to it.
+    Tag,
+    /// In a sigstore bundle that refers to the image.
+    Bundle,
+}
+
+impl SignatureForm {
+    /// Returns the word used in files and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SignatureForm::Tag => "tag",
+            SignatureForm::Bundle => "bundle",
+        }
+    }
 }
 
 /// One chart, with everything that it needs inside.
@@ -186,6 +227,8 @@ struct Raw {
     #[serde(default)]
     images: Vec<LockedImage>,
     #[serde(default)]
+    not_carried: Vec<NotCarried>,
+    #[serde(default)]
     files: Vec<LockedFile>,
     #[serde(default)]
     hosts: Vec<LockedHost>,
@@ -241,6 +284,16 @@ impl Lock {
                 return Err(error(format!("{name} is out of order or there twice"), place(&name), 1));
             }
         }
+        for pair in raw.not_carried.windows(2) {
+            if pair[0].image >= pair[1].image {
+                let name = pair[1].image.to_string();
+                return Err(error(format!("{name} is out of order or there twice"), place(&name), 1));
+            }
+        }
+        if let Some(both) = raw.not_carried.iter().find(|one| raw.images.iter().any(|image| image.image == one.image)) {
+            let name = both.image.to_string();
+            return Err(error(format!("{name} is carried and not carried"), place(&name), 1));
+        }
         if let Some(bare) = raw.images.iter().find(|image| image.because.is_empty()) {
             let name = bare.image.to_string();
             return Err(error(format!("{name} is here without a reason"), place(&name), 1));
@@ -285,6 +338,7 @@ impl Lock {
             platforms,
             charts: raw.charts,
             images: raw.images,
+            not_carried: raw.not_carried,
             files: raw.files,
             hosts: raw.hosts,
         })
@@ -331,10 +385,20 @@ impl Lock {
             if let Some(archive) = &image.archive {
                 let _ = writeln!(out, "    archive: {}", quoted(archive));
             }
+            if !image.verified.is_empty() {
+                out.push_str("    verified:\n");
+            }
+            for signature in &image.verified {
+                let _ = writeln!(out, "      - {}", serde_json::to_string(signature).unwrap_or_default());
+            }
             out.push_str("    because:\n");
             for reason in &image.because {
                 let _ = writeln!(out, "      - {}", serde_json::to_string(reason).unwrap_or_default());
             }
+        }
+        if !self.not_carried.is_empty() {
+            out.push_str("notCarried:\n");
+            self.not_carried.iter().for_each(|one| one.write(&mut out));
         }
         out.push_str(if self.files.is_empty() { "files: []\n" } else { "files:\n" });
         for file in &self.files {
@@ -389,6 +453,7 @@ mod tests {
             size: 1000 + u64::from(seed),
             from: None,
             archive: None,
+            verified: Vec::new(),
             because: vec![Finding {
                 written: name.to_owned(),
                 confidence: Confidence::Schema,
@@ -419,6 +484,33 @@ mod tests {
                 because: vec![vec![Step::entry("charts[0]")]],
             }],
             images,
+            not_carried: vec![
+                NotCarried {
+                    image: "z.io/exporter:1".parse().unwrap(),
+                    why: Why::Optional,
+                    by: None,
+                    reason: None,
+                    because: vec![Finding {
+                        written: "z.io/exporter:1".into(),
+                        confidence: Confidence::Schema,
+                        provenance: vec![
+                            Step::entry("charts[0]"),
+                            Step::Set { set: vec!["metrics.enabled=true".into()] },
+                        ],
+                    }],
+                },
+                NotCarried {
+                    image: "z.io/text:1".parse().unwrap(),
+                    why: Why::Ignored,
+                    by: Some("discovery.ignore[0]".into()),
+                    reason: Some("only in a comment: \"never\" pulled".into()),
+                    because: vec![Finding {
+                        written: "z.io/text:1".into(),
+                        confidence: Confidence::Guess,
+                        provenance: vec![Step::entry("manifests[0]")],
+                    }],
+                },
+            ],
             files: vec![LockedFile {
                 name: "dashboards".into(),
                 path: Some("dashboards/".into()),
@@ -439,6 +531,7 @@ mod tests {
     fn written_and_read_it_is_the_same() {
         let mut one = image("docker.io/library/nginx:1.27", 1);
         one.from = Some("quay.io/mirror/nginx:1.27".parse().unwrap());
+        one.verified = vec![Verified { key: "00".repeat(32), file: "a \"b\".pub".into(), form: SignatureForm::Bundle }];
         let lock = lock(vec![
             one,
             image("quay.io/a/b@sha256:4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a", 1),

@@ -41,5 +41,5 @@ pub use reqwest::{
 };
 pub use retry::{Policy, Waits, http_date, is_transient, retry_after};
 pub use secret::{Secret, printable};
-pub use settings::{ClientPair, HostSettings, Pem, Settings, Timeouts};
+pub use settings::{ClientPair, HostSettings, Pem, Pinned, Settings, Timeouts};
 pub use tls::install_crypto;

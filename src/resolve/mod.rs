@@ -12,10 +12,15 @@
 //! | `age.rs` | how old files are |
 //! | `inputs.rs` | reading manifests and files |
 //! | `kustomize/` | building kustomizations |
+//! | `remotes.rs` | what remote addresses stand for |
+//! | `gitops/` | objects of GitOps tools, followed to their charts and kustomizations |
 //! | `charts/` | fetching, completing and rendering charts |
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
+//! | `beyond.rs` | optional images; what is found and not carried |
+//! | `parallel.rs` | work on all processors |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
+//! | `signatures.rs` | who must have signed what is pinned |
 //!
 //! # Invariants
 //! - Everything that cannot be read, understood or pinned is an error; nothing is left out in silence.
@@ -27,11 +32,16 @@
 
 mod age;
 mod batch;
+mod beyond;
 pub mod charts;
+mod gitops;
 mod inputs;
 mod kustomize;
+mod parallel;
 mod pin;
+mod remotes;
 mod search;
+mod signatures;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -40,7 +50,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Location, Side},
     event::Observer,
     files, helm,
-    lock::{Difference, Lock, LockedChart, LockedFile, LockedHost, LockedImage},
+    lock::{Difference, Lock, LockedChart, LockedFile, LockedHost, LockedImage, NotCarried},
     oci::{Digest, Reference},
     registry::Registries,
     spec::Spec,
@@ -160,6 +170,8 @@ pub struct Resolution {
 pub struct Wanted {
     /// Images by name, each with all its reasons.
     pub images: BTreeMap<Reference, WantedImage>,
+    /// Images that were found and are not carried, sorted by name.
+    pub not_carried: Vec<NotCarried>,
     /// Charts, sorted by name and version.
     pub charts: Vec<LockedChart>,
     /// The same charts, in the same order, as they travel.
@@ -170,6 +182,13 @@ pub struct Wanted {
     pub hosts: Vec<LockedHost>,
     /// What deserves a look.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A chart on its way into the lock.
+#[derive(Clone, Debug)]
+struct Carried {
+    locked: LockedChart,
+    package: helm::Package,
 }
 
 /// One image before it is pinned.
@@ -196,6 +215,7 @@ impl Wanted {
                 size: 0,
                 from: None,
                 archive: None,
+                verified: Vec::new(),
                 because: Vec::new(),
             };
             LockedImage {
@@ -212,6 +232,8 @@ impl Wanted {
             platforms: spec.platforms.clone(),
             charts: self.charts.clone(),
             images: images.collect(),
+            // What is not carried changes nothing in the archive.
+            not_carried: lock.not_carried.clone(),
             files: self.files.clone(),
             hosts: self.hosts.clone(),
         };
@@ -226,22 +248,29 @@ impl Wanted {
 pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     let mut failures: Vec<(Kind, Diagnostic)> =
         unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
+    failures.extend(signatures::rules(job).err().unwrap_or_default());
     let mut wanted = Wanted::default();
     // What several entries need is fetched once.
     let acquirer = Arc::new(Acquirer::new(job.registries));
     let (read, fetched) = tokio::join!(inputs::manifests(job, &acquirer), charts::charts(job, &acquirer));
     let mut all = Vec::with_capacity(read.len() + fetched.len());
+    // Charts of the spec that are at hand stand in for those that objects name.
+    let mut copies = Vec::new();
     for (entry, result) in read {
         match result {
             Ok(read) => {
                 wanted.warnings.extend(read.warnings);
                 failures.extend(read.failures);
+                for chart in read.charts {
+                    carry(&mut wanted, &mut failures, &entry.label, &entry.at, chart);
+                }
                 all.push(Input {
                     label: entry.label.clone(),
                     at: entry.at.clone(),
                     subject: None,
                     batches: read.batches,
                     listed: Vec::new(),
+                    ground: None,
                 });
             }
             Err(mistakes) => failures.extend(mistakes),
@@ -256,19 +285,32 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                     subject: Some(outcome.subject),
                     batches: outcome.batches,
                     listed: outcome.listed,
+                    ground: outcome.ground,
                 });
                 wanted.warnings.extend(outcome.warnings);
                 failures.extend(outcome.failures);
-                carry(&mut wanted, &mut failures, chart, outcome.locked, outcome.package);
+                let carried = Carried { locked: outcome.locked, package: outcome.package };
+                if matches!(chart.source, crate::spec::ChartSource::Path(_)) {
+                    copies.push(carried.clone());
+                }
+                carry(&mut wanted, &mut failures, &chart.entry.label, &chart.entry.at, carried);
             }
             Err(mistakes) => failures.extend(mistakes),
         }
     }
+    let followed = gitops::follow(job, &acquirer, &mut all, copies).await;
+    wanted.warnings.extend(followed.warnings);
+    failures.extend(followed.failures);
+    for (label, at, chart) in followed.charts {
+        carry(&mut wanted, &mut failures, &label, &at, chart);
+    }
     wanted.hosts = batch::hosts(&all);
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
-    let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
+    let settled = followed.settled;
+    let outcome = files::blocking(move || search::search(&spec, &folder, &all, &settled)).await;
     wanted.warnings.extend(outcome.warnings);
+    wanted.not_carried = outcome.not_carried;
     failures.extend(outcome.failures);
     for finding in outcome.taken {
         let Some(Step::Entry { entry }) = finding.provenance.first() else { continue };
@@ -297,21 +339,21 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
 }
 
 /// Takes a chart; one that two entries carry is carried once.
-fn carry(
-    wanted: &mut Wanted,
-    failures: &mut Vec<(Kind, Diagnostic)>,
-    chart: &crate::spec::Chart,
-    locked: LockedChart,
-    package: helm::Package,
-) {
-    let at = &chart.entry.at;
+fn carry(wanted: &mut Wanted, failures: &mut Vec<(Kind, Diagnostic)>, label: &str, at: &Location, chart: Carried) {
+    let Carried { locked, package } = chart;
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {
-        Some(other) if other.digest == locked.digest => other.because.extend(locked.because),
+        Some(other) if other.digest == locked.digest => {
+            for way in locked.because {
+                if !other.because.contains(&way) {
+                    other.because.push(way);
+                }
+            }
+        }
         Some(other) => {
             let text = format!(
-                "{}: {} {} has other content here than from {}",
-                chart.entry.label, locked.chart, locked.version, other.source
+                "{label}: {} {} has other content here than from {}",
+                locked.chart, locked.version, other.source
             );
             failures.push((
                 Kind::Usage,
@@ -371,9 +413,7 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
         Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
             .at(entry.at.clone())
     };
-    let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
-    let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    verify.chain(issuer).collect()
+    spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities")).collect()
 }
 
 /// Resolves a spec: gathers everything that it asks for and pins it.
@@ -383,7 +423,9 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
 pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
     let wanted = gather(job).await?;
     let pinned = pin::pin(job, &wanted.images).await?;
-    let images: Vec<LockedImage> = pinned;
+    let mut images: Vec<LockedImage> = pinned;
+    let mut warnings = wanted.warnings;
+    warnings.extend(signatures::check(job, &mut images).await?);
     let mut lock = Lock {
         name: job.spec.name.clone(),
         version: job.spec.version.clone(),
@@ -391,9 +433,23 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         platforms: job.spec.platforms.clone(),
         charts: wanted.charts,
         images,
+        not_carried: wanted.not_carried,
         files: wanted.files,
         hosts: wanted.hosts,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
-    Ok(Resolution { lock, packages: wanted.packages, warnings: wanted.warnings })
+    Ok(Resolution { lock, packages: wanted.packages, warnings })
+}
+
+/// Checks the signatures that the spec wants of the images of a lock, and returns the lock as it is with what was found.
+///
+/// # Errors
+/// Every image that is not signed as it must be.
+pub async fn verify(job: &Job<'_>, lock: &Lock) -> Result<(Lock, Vec<Diagnostic>), Error> {
+    let mut lock = lock.clone();
+    for image in &mut lock.images {
+        image.verified.clear();
+    }
+    let warnings = signatures::check(job, &mut lock.images).await?;
+    Ok((lock, warnings))
 }

@@ -3,20 +3,26 @@
 //! ```text
 //!  batches of all inputs ─ Context ─ find ─ decide ─┬─ taken    → images of the lock
 //!                        lists of chart authors ────┤  refused  → mistakes, each with its remedy
-//!                                                   └─ ignored  → one warning that counts them
+//!                        other values (beyond.rs) ──┴─ ignored  → the lock's list of what is not carried
 //! ```
 //!
 //! # Invariants
 //! - Every input is learned before the first one is searched: a definition or a ConfigMap of one counts for all.
 //! - Lists that chart authors publish name what a chart can pull with any values. They confirm guesses and are further
-//!   reasons for images that are wanted anyway; what only they name is told, not taken.
+//!   reasons for images that are wanted anyway; what only they name is optional, as is what only other values bring.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{batch::Batch, batch::shown};
+use super::{
+    batch::{Batch, shown},
+    beyond,
+    charts::optional::Ground,
+    parallel,
+};
 use crate::{
-    discover::{self, Context, Decision, Finding, GuessPolicy, Policy, Refused, Step, UserRule},
+    discover::{self, Context, Decision, Finding, Findings, GuessPolicy, Policy, Refused, Step, UserRule},
     error::{Diagnostic, Kind, Location, Severity},
+    lock::NotCarried,
     oci::Reference,
     spec::{Discovery, Guesses, Selection, Spec},
 };
@@ -35,17 +41,40 @@ pub(super) struct Input {
     pub(super) subject: Option<String>,
     pub(super) batches: Vec<Batch>,
     pub(super) listed: Vec<Listed>,
+    /// What trying other values takes, for charts.
+    pub(super) ground: Option<Ground>,
 }
 
 /// What a chart's author lists.
 #[derive(Debug)]
 pub(super) struct Listed {
-    /// The chart and its version.
-    pub(super) chart: String,
-    /// Whether it is the chart of the entry, not one inside: those may be switched off.
-    pub(super) is_whole: bool,
     /// With the charts in front.
     pub(super) findings: Vec<Finding>,
+}
+
+/// Fields that were followed to what they mean, by object: what is found in them counts no more. A field is told by how its
+/// path begins.
+#[derive(Debug, Default)]
+pub(super) struct Settled(BTreeMap<Step, BTreeSet<String>>);
+
+impl Settled {
+    pub(super) fn add(&mut self, object: Step, field: String) {
+        self.0.entry(object).or_default().insert(field);
+    }
+
+    fn holds(&self, provenance: &[Step]) -> bool {
+        let first = provenance.windows(2).find_map(|pair| match pair {
+            [object @ Step::Object { .. }, Step::Field { field }] => Some((object, field)),
+            _ => None,
+        });
+        let Some((object, field)) = first else { return false };
+        self.0.get(object).is_some_and(|fields| {
+            let below = |start: &String| {
+                field.strip_prefix(start.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            fields.iter().any(below)
+        })
+    }
 }
 
 /// What came out.
@@ -53,54 +82,59 @@ pub(super) struct Listed {
 pub(super) struct Outcome {
     /// What counts, with its entry in front, in the order of the inputs.
     pub(super) taken: Vec<Finding>,
+    /// What was found and does not count.
+    pub(super) not_carried: Vec<NotCarried>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) failures: Vec<(Kind, Diagnostic)>,
 }
 
 /// Searches everything.
-pub(super) fn search(spec: &Spec, folder: &std::path::Path, inputs: &[Input]) -> Outcome {
+pub(super) fn search(spec: &Spec, folder: &std::path::Path, inputs: &[Input], settled: &Settled) -> Outcome {
     let mut context = Context::new(rules(&spec.discovery));
-    for batch in inputs.iter().flat_map(|input| &input.batches) {
+    for batch in inputs.iter().flat_map(|input| &input.batches).filter(|batch| !batch.via.made) {
         context.learn(&batch.objects);
     }
     let mut outcome = Outcome::default();
+    let batches: Vec<&Batch> = inputs.iter().flat_map(|input| &input.batches).filter(|batch| !batch.via.made).collect();
+    let mut searched = parallel::each(&batches, |batch| batch.find(&context)).into_iter();
     let mut findings = Vec::new();
     for input in inputs {
-        find(&context, input, &mut findings, &mut outcome);
+        find(input, settled, &mut searched, &mut findings, &mut outcome);
     }
     let mut policy = policy(spec);
-    let listed = || {
-        let named = |input: &'_ Input, listed: &'_ Listed| -> Vec<Finding> {
-            let entry = Step::entry(input.label.clone());
-            listed.findings.iter().map(|finding| finding.clone().within(entry.clone())).collect()
-        };
-        inputs.iter().flat_map(move |input| input.listed.iter().map(move |one| (input, one, named(input, one))))
-    };
-    let by_author = listed().flat_map(|(_, _, findings)| findings);
-    policy.wanted.extend(by_author.filter_map(|finding| full(&finding)));
-    let decision = discover::decide(findings, &policy);
-    let taken: BTreeSet<Reference> = decision.taken.iter().filter_map(full).collect();
-    let named = spec.images.iter().map(|image| image.reference.clone().with_default_tag());
-    let wanted: BTreeSet<Reference> = taken.into_iter().chain(named).collect();
+    let listed: Vec<Finding> = inputs
+        .iter()
+        .flat_map(|input| {
+            let of_entry = |finding: &Finding| finding.clone().within(Step::entry(input.label.clone()));
+            input.listed.iter().flat_map(|listed| &listed.findings).map(of_entry)
+        })
+        .collect();
+    let named = || spec.images.iter().map(|image| image.reference.clone().with_default_tag());
+    let known: BTreeSet<Reference> = findings.iter().filter_map(full).chain(named()).collect();
+    let candidates = beyond::candidates(spec, &context, inputs, &known, &mut outcome.warnings);
+    let optional: BTreeSet<Reference> = candidates.iter().filter_map(full).collect();
+    let (wanted, left) = beyond::divide(&spec.discovery, candidates);
+    findings.extend(wanted);
+    policy.wanted.extend(listed.iter().filter_map(full));
+    let mut decision = discover::decide(findings, &policy);
+    let carried: BTreeSet<Reference> = decision.taken.iter().filter_map(full).chain(named()).collect();
     let refused: BTreeSet<&Reference> = decision.refused.iter().map(|refused| &refused.image).collect();
-    let mut more = Vec::new();
-    for (input, one, findings) in listed() {
-        let mut optional = BTreeSet::new();
-        for finding in findings {
-            let Some(image) = full(&finding) else { continue };
-            if wanted.contains(&image) {
-                more.push(finding);
-            } else if one.is_whole && !refused.contains(&image) && !ignores(&spec.discovery, &image) {
-                optional.insert(finding.written);
-            }
-        }
-        if !optional.is_empty() {
-            outcome.warnings.push(not_rendered(input, one, &optional));
-        }
-    }
+    let left: Vec<Finding> =
+        left.into_iter().filter(|finding| full(finding).is_some_and(|image| !refused.contains(&image))).collect();
+    outcome.not_carried = beyond::not_carried(&spec.discovery, &decision, &left, &carried);
+    outcome.warnings.extend(beyond::summary(&outcome.not_carried));
+    // A pattern that fits an optional image does something.
+    decision.unused.retain(|pattern| {
+        let fits = |selection: &Selection| {
+            selection.image.as_str() == pattern && optional.iter().any(|image| selection.image.matches(image))
+        };
+        !spec.discovery.accept.iter().chain(&spec.discovery.ignore).any(fits)
+    });
     report(spec, folder, inputs, &decision, &mut outcome);
+    let confirmed = listed.into_iter().filter(|finding| full(finding).is_some_and(|image| carried.contains(&image)));
     outcome.taken = decision.taken;
-    outcome.taken.extend(more);
+    outcome.taken.extend(confirmed.filter(|finding| full(finding).is_some_and(|image| !optional.contains(&image))));
+    beyond::sign(&spec.discovery, &mut outcome.taken);
     outcome
 }
 
@@ -112,29 +146,18 @@ fn ignores(discovery: &Discovery, image: &Reference) -> bool {
     discovery.ignore.iter().any(|selection| selection.image.matches(image))
 }
 
-fn not_rendered(input: &Input, listed: &Listed, images: &BTreeSet<String>) -> Diagnostic {
-    let mut text: Vec<&str> = images.iter().take(NAMED).map(String::as_str).collect();
-    let more = format!("and {} more", images.len().saturating_sub(NAMED));
-    if images.len() > NAMED {
-        text.push(&more);
-    }
-    let text = format!(
-        "{}: {} lists images that it does not use with these values: {}",
-        input.label,
-        listed.chart,
-        text.join(", ")
-    );
-    Diagnostic::warning("declared-not-rendered", text)
-        .at(input.at.clone())
-        .hint("they are not carried; add a variant that uses them, or list them under `images`")
-}
-
-fn find(context: &Context, input: &Input, findings: &mut Vec<Finding>, outcome: &mut Outcome) {
+/// Takes what was found in the batches of an input, once each.
+fn find(
+    input: &Input,
+    settled: &Settled,
+    searched: &mut impl Iterator<Item = Findings>,
+    findings: &mut Vec<Finding>,
+    outcome: &mut Outcome,
+) {
     // What one set of values says, no other one says again.
     let mut said = BTreeSet::new();
-    for batch in &input.batches {
-        let found = batch.find(context);
-        for finding in found.findings {
+    for (batch, found) in input.batches.iter().filter(|batch| !batch.via.made).zip(searched) {
+        for finding in found.findings.into_iter().filter(|finding| !settled.holds(&finding.provenance)) {
             let plain = Finding {
                 provenance: finding
                     .provenance
@@ -153,7 +176,7 @@ fn find(context: &Context, input: &Input, findings: &mut Vec<Finding>, outcome: 
             if !said.insert(format!("{place} {}", diagnostic.message)) {
                 continue;
             }
-            let diagnostic = match &input.subject {
+            let diagnostic = match batch.via.subject.as_ref().or(input.subject.as_ref()) {
                 Some(subject) => of_chart(diagnostic, subject, batch.variant()),
                 None => diagnostic,
             };
@@ -247,9 +270,10 @@ fn report(spec: &Spec, folder: &std::path::Path, inputs: &[Input], decision: &De
 /// Returns the first place of a guess as the user can open it: the manifest, or the entry of the chart.
 fn place(folder: &std::path::Path, inputs: &[Input], refused: &Refused) -> Option<Location> {
     let first = refused.findings.first()?;
-    let in_chart = first.provenance.iter().any(|step| matches!(step, Step::Chart { .. }));
-    let file = first.provenance.iter().find_map(|step| match step {
-        Step::File { file, line: Some(line) } if !in_chart && !file.contains("://") => Some((file, *line)),
+    // What a chart makes stands in no file that the user can open; the object that names the chart may.
+    let outside = first.provenance.iter().take_while(|step| !matches!(step, Step::Chart { .. }));
+    let file = outside.into_iter().find_map(|step| match step {
+        Step::File { file, line: Some(line) } if !file.contains("://") => Some((file, *line)),
         _ => None,
     });
     match (file, first.provenance.first()) {

@@ -12,7 +12,8 @@ use super::{
     check::{Checker, Fields, items},
     keys,
     model::{
-        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Registry, Rule, Selection, Spec, Substitution, Verify,
+        Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution,
+        Unfollowed, Verify,
     },
     names::Prefix,
     sections,
@@ -67,6 +68,7 @@ pub(super) fn spec(file: &str, document: &Node) -> Result<(Spec, Vec<Diagnostic>
     let kubernetes = kubernetes(&mut cx, &fields);
     let registries = registries(&mut cx, &fields);
     let substitutions = substitutions(&mut cx, &fields);
+    let remotes = sections::remotes(&mut cx, &fields);
     let charts = sections::charts(&mut cx, &fields);
     let manifests = sections::manifests(&mut cx, &fields);
     let images = sections::images(&mut cx, &fields);
@@ -92,6 +94,7 @@ pub(super) fn spec(file: &str, document: &Node) -> Result<(Spec, Vec<Diagnostic>
             kubernetes,
             registries,
             substitutions,
+            remotes,
             charts,
             manifests,
             images,
@@ -341,14 +344,31 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         Some("ignore") => Guesses::Ignore,
         _ => Guesses::Fail,
     };
+    let optional = match fields.get("optional").and_then(Node::text) {
+        Some("include") => Optional::Include,
+        Some("ignore") => Optional::Ignore,
+        _ => Optional::List,
+    };
     let accept = selections(cx, &fields, "accept");
-    let ignore = selections(cx, &fields, "ignore");
+    let mut ignore = Vec::new();
+    let mut unfollowed = Vec::new();
+    for (node, label) in items(&fields, "ignore") {
+        let Some(fields) = cx.fields(node, &keys::IGNORED, &label) else { continue };
+        let reason = cx.text(&fields, "reason").map(str::to_owned);
+        if fields.get("object").is_some() {
+            if let Some(object) = cx.parsed(&fields, "object", "bad-pattern") {
+                unfollowed.push(Unfollowed { entry: fields.entry, object, reason });
+            }
+        } else if let Some(image) = cx.parsed(&fields, "image", "bad-pattern") {
+            ignore.push(Selection { entry: fields.entry, image, reason });
+        }
+    }
     let mut rules = Vec::new();
     for (node, label) in items(&fields, "rules") {
         let Some(fields) = cx.fields(node, &keys::RULE, &label) else { continue };
         rules.extend(rule(cx, fields));
     }
-    Discovery { guesses, accept, ignore, rules }
+    Discovery { guesses, optional, accept, ignore, unfollowed, rules }
 }
 
 fn selections(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str) -> Vec<Selection> {

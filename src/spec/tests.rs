@@ -47,6 +47,7 @@ files:
   - {url: 'https://example.com/db/main.cvd?x=1', sha256: 'sha256:HEX', maxAge: 7d}
 discovery:
   guesses: include
+  optional: include
   accept:
     - {image: 'quay.io/acme/*'}
   ignore:
@@ -126,7 +127,7 @@ fn every_key_reaches_the_model() {
     assert_eq!(names, ["grafana/dashboards", "licence.txt", "main.cvd"]);
     assert_eq!(spec.files[2].max_age, Some(Duration::from_secs(7 * 86_400)));
 
-    assert_eq!(spec.discovery.guesses, Guesses::Include);
+    assert_eq!((spec.discovery.guesses, spec.discovery.optional), (Guesses::Include, Optional::Include));
     assert_eq!(spec.discovery.ignore[0].reason.as_deref(), Some("only named in a comment"));
     assert_eq!(spec.discovery.rules[0].paths.len(), 3);
     assert_eq!(spec.verify[0].key, "acme.pub");
@@ -257,6 +258,8 @@ fn each_rule_has_its_code_and_place() {
         ("kubernetes: {version: latest}", "4:23 bad-version"),
         ("kubernetes: {apiVersions: [a b]}", "4:28 bad-value"),
         ("discovery: {guesses: maybe}", "4:22 bad-value"),
+        ("discovery: {optional: maybe}", "4:23 bad-value"),
+        ("discovery: {optoinal: list}", "4:13 unknown-key"),
         ("discovery: {accept: [{image: acme/*}]}", "4:30 bad-pattern"),
         ("discovery: {rules: [{group: a/v1, kind: B, paths: [x]}]}", "4:29 bad-name"),
         ("discovery: {rules: [{group: a, kind: B, paths: []}]}", "4:21 empty"),

@@ -68,6 +68,7 @@ pub fn lock(charts: Vec<LockedChart>) -> Lock {
         platforms: vec!["linux/amd64".parse().unwrap()],
         charts,
         images: Vec::new(),
+        not_carried: Vec::new(),
         files: Vec::new(),
         hosts: Vec::new(),
     }

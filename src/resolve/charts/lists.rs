@@ -40,7 +40,7 @@ fn below(chart: &Chart, above: &[Step], found: &mut Vec<Listed>, warn: &mut dyn 
         list.diagnostics.into_iter().for_each(|diagnostic| warn(diagnostic, &name));
     }
     if !findings.is_empty() {
-        found.push(Listed { chart: name, is_whole: above.is_empty(), findings });
+        found.push(Listed { findings });
     }
     chart.dependencies.iter().for_each(|inner| below(inner, &way, found, warn));
 }

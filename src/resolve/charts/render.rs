@@ -36,6 +36,30 @@ pub(super) struct Found {
     pub(super) warnings: Vec<Diagnostic>,
     /// Every rendering that fails, and every object that cannot be read.
     pub(super) failures: Failures,
+    /// What was rendered and said.
+    pub(super) said: BTreeSet<String>,
+}
+
+/// What surrounds the renderings of an entry.
+pub(super) struct Setting {
+    pub(super) release: Release,
+    pub(super) capabilities: Capabilities,
+    pub(super) ambient: Ambient,
+}
+
+/// Returns what surrounds the renderings of an entry.
+///
+/// # Errors
+/// A version of Kubernetes that is none.
+pub(super) fn setting(entry: &spec::Chart, cluster: &Kubernetes) -> Result<Setting, helm::Error> {
+    let capabilities = Capabilities::default().with_api_versions(cluster.api_versions.iter().cloned());
+    let capabilities = match &cluster.version {
+        Some(version) => capabilities.with_kube_version(version)?,
+        None => capabilities,
+    };
+    let release = Release::new(entry.name.as_str(), entry.namespace.as_deref().unwrap_or("default"));
+    let ambient = Ambient { now: Time::unix(NOW), random: [0; 32], keys: KeySource::Sample };
+    Ok(Setting { release, capabilities, ambient })
 }
 
 /// Says which chart a mistake belongs to.
@@ -57,13 +81,8 @@ pub(super) fn render(
         let text = format!("{}: {text}", entry.entry.label);
         vec![(Kind::Usage, Diagnostic::error("chart", text).at(entry.entry.at.clone()))]
     };
-    let capabilities = Capabilities::default().with_api_versions(cluster.api_versions.iter().cloned());
-    let capabilities = match &cluster.version {
-        Some(version) => capabilities.with_kube_version(version).map_err(|error| wrong(error.to_string()))?,
-        None => capabilities,
-    };
-    let release = Release::new(entry.name.as_str(), entry.namespace.as_deref().unwrap_or("default"));
-    let ambient = Ambient { now: Time::unix(NOW), random: [0; 32], keys: KeySource::Sample };
+    let Setting { release, capabilities, ambient } =
+        setting(entry, cluster).map_err(|error| wrong(error.to_string()))?;
     let renderings = values.renderings().map_err(wrong)?;
     let mut collector = Collector { chart, entry, found: Found::default(), said: BTreeSet::new() };
     let mut unused: BTreeMap<(Option<Location>, String), (usize, usize)> = BTreeMap::new();
@@ -95,7 +114,8 @@ pub(super) fn render(
             Err(error) => collector.failed(&error, variant.as_deref(), given.variant),
         }
     }
-    let Collector { mut found, .. } = collector;
+    let Collector { mut found, said, .. } = collector;
+    found.said = said;
     if !found.failures.is_empty() {
         return Ok(found);
     }
@@ -210,7 +230,7 @@ impl Collector<'_> {
             Ok(objects) => {
                 let manifest = manifest.cloned().map(Box::new);
                 let origin = Origin::Template { charts, variant: variant.map(str::to_owned), file, manifest };
-                self.found.batches.push(Batch { objects, origin });
+                self.found.batches.push(Batch::new(objects, origin));
             }
             Err(mistakes) => {
                 let line = |line| manifest.and_then(|manifest| manifest.template_line(line)).unwrap_or(line);
@@ -239,6 +259,36 @@ impl Collector<'_> {
             rest = below;
         }
         (steps, rest.to_owned())
+    }
+}
+
+/// Reads what a further rendering says that those before did not.
+pub(super) struct Again<'a> {
+    chart: &'a Chart,
+    entry: &'a spec::Chart,
+    said: &'a BTreeSet<String>,
+}
+
+impl<'a> Again<'a> {
+    pub(super) fn new(chart: &'a Chart, entry: &'a spec::Chart, said: &'a BTreeSet<String>) -> Self {
+        Again { chart, entry, said }
+    }
+
+    /// Returns the objects of new texts; a text that cannot be read holds none.
+    pub(super) fn batches(&self, rendered: &Rendered) -> Vec<Batch> {
+        let Again { chart, entry, said } = *self;
+        let mut collector = Collector { chart, entry, found: Found::default(), said: BTreeSet::new() };
+        let hooks = rendered.hooks.iter().filter(|hook| !hook.is_test()).map(|hook| &hook.manifest);
+        let manifests = rendered.manifests.iter().chain(hooks);
+        let texts = manifests
+            .map(|manifest| (&manifest.template, &manifest.text, Some(manifest)))
+            .chain(rendered.crds.iter().map(|crd| (&crd.path, &crd.text, None)));
+        for (template, text, manifest) in texts {
+            if !said.contains(&whole(template, text)) {
+                collector.text(template, text, None, manifest);
+            }
+        }
+        collector.found.batches
     }
 }
 
