@@ -190,7 +190,7 @@ impl Writer<'_> {
 
 /// Returns what stands at a piece; pieces of references in pieces are whole values, nearly always of the outermost text.
 fn written(piece: &Piece, objects: &[Object]) -> Option<String> {
-    fn find<'n>(node: &'n Node, at: crate::yaml::Mark) -> Option<&'n Node> {
+    fn find(node: &Node, at: crate::yaml::Mark) -> Option<&Node> {
         match &node.value {
             Value::Seq(items) => items.iter().find_map(|item| find(item, at)),
             Value::Map(entries) => entries.iter().find_map(|(_, value)| find(value, at)),

@@ -250,7 +250,7 @@ fn block_end(text: &str, line: usize, indent: usize, items_at_indent: bool) -> u
         let is_item = items_at_indent && depth == indent && (content == "-" || content.starts_with("- "));
         if i == 0 || depth > indent && !content.is_empty() && !content.starts_with('#') || is_item {
             end = at;
-        } else if !content.is_empty() && depth <= indent && !(content.starts_with('#') && depth > indent) {
+        } else if !content.is_empty() && depth <= indent {
             break;
         }
     }
