@@ -142,7 +142,7 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
         graph.merge(walk(&source, &roots(&chart.attachments), &Policy::default()).await?)?;
     }
     let mut images = Vec::new();
-    for (image, repository, source, tags) in names(inventory, &mut renamer)? {
+    for Placed { image, repository, source, tags } in placed(inventory, &mut renamer)? {
         images.push(ImagePlan {
             source,
             repository,
@@ -169,12 +169,17 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
     Ok(LoadPlan { target, layout, images, charts, files, state, graph })
 }
 
-/// Says under which names the images of an inventory lie in the target: for each its repository, the name that it had, and
-/// its tags; sorted by the name that it had.
-pub(super) fn names<'a>(
-    inventory: &'a Inventory,
-    renamer: &mut Renamer,
-) -> Result<Vec<(&'a Image, Repository, String, Vec<Tag>)>, Error> {
+/// An image of an inventory and the names under which it lies in the target.
+pub(super) struct Placed<'a> {
+    pub image: &'a Image,
+    pub repository: Repository,
+    /// The name that it had.
+    pub source: String,
+    pub tags: Vec<Tag>,
+}
+
+/// Says under which names the images of an inventory lie in the target, sorted by the names that they had.
+pub(super) fn placed<'a>(inventory: &'a Inventory, renamer: &mut Renamer) -> Result<Vec<Placed<'a>>, Error> {
     let mut named = Vec::new();
     for image in inventory.images.iter().filter(|image| image.derived_from.is_none()) {
         let mut places: BTreeMap<(Repository, String), Vec<Tag>> = BTreeMap::new();
@@ -185,10 +190,10 @@ pub(super) fn names<'a>(
         for ((repository, source), mut tags) in places {
             tags.sort();
             tags.dedup();
-            named.push((image, repository, source, tags));
+            named.push(Placed { image, repository, source, tags });
         }
     }
-    named.sort_by(|a, b| (&a.2, a.0.digest).cmp(&(&b.2, b.0.digest)));
+    named.sort_by(|a, b| (&a.source, a.image.digest).cmp(&(&b.source, b.image.digest)));
     Ok(named)
 }
 

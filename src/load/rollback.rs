@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     Error, Loaded, LoadedChart,
-    plan::names,
+    plan::placed,
     push::LoadedImage,
     receipt::{Past, read},
 };
@@ -202,12 +202,12 @@ fn wanted(inventory: &Inventory, renamer: &mut Renamer) -> Result<(Vec<Wanted>, 
         .filter_map(|one| Some((one.derived_from?, Descriptor::new(one.media_type.clone(), one.digest, one.size))))
         .collect();
     let selected = Policy { platforms: inventory.platforms.clone() };
-    let images = names(inventory, renamer)?.into_iter().map(|(image, repository, source, tags)| Wanted {
-        source,
-        repository,
-        tags,
-        root: Descriptor::new(image.media_type.clone(), image.digest, image.size),
-        derived: derived.get(&image.digest).cloned(),
+    let images = placed(inventory, renamer)?.into_iter().map(|one| Wanted {
+        root: Descriptor::new(one.image.media_type.clone(), one.image.digest, one.image.size),
+        derived: derived.get(&one.image.digest).cloned(),
+        source: one.source,
+        repository: one.repository,
+        tags: one.tags,
         policy: selected.clone(),
     });
     let images = images.collect();

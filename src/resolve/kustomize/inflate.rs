@@ -116,7 +116,7 @@ impl Inflater<'_> {
             told.join("; ")
         })?;
         let file = |name: &&str| RelPath::join(request.folder.as_ref(), name).ok();
-        let file = NAMES.iter().filter_map(|name| file(name)).find(|path| request.tree.get(path.as_str()).is_some());
+        let file = NAMES.iter().filter_map(file).find(|path| request.tree.get(path.as_str()).is_some());
         let file = file.map_or_else(String::new, |path| self.outside(&path).to_string());
         let chart = acquired.chart.clone();
         self.used.lock().unwrap_or_else(PoisonError::into_inner).push((file, acquired));

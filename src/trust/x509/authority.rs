@@ -421,7 +421,7 @@ fn serial_bytes(hex: &str) -> Result<Vec<u8>, Error> {
     let wrong =
         || Error::Malformed { what: "serial number", why: format!("{hex:?} is not 1 to 20 bytes in hex digits") };
     let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    if digits.len() != hex.len() || digits.is_empty() || digits.len() > 40 || digits.len() % 2 != 0 {
+    if digits.len() != hex.len() || digits.is_empty() || digits.len() > 40 || !digits.len().is_multiple_of(2) {
         return Err(wrong());
     }
     Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
