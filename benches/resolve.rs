@@ -86,6 +86,7 @@ fn pinned(spec: &Spec, wanted: &Wanted) -> Lock {
         size: 1000,
         from: None,
         archive: None,
+        verified: Vec::new(),
         because: image.because.clone(),
     });
     Lock {

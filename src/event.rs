@@ -14,6 +14,8 @@ use crate::{error::Diagnostic, oci::Digest};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
+    /// Charts are fetched, completed and rendered.
+    Charts,
     /// References become digests.
     Resolve,
     /// Manifests are read, so that every size is known.

@@ -425,6 +425,7 @@ async fn names_and_attachments_reach_the_index() {
         graph: &graph,
         platform: None,
         derived_from: None,
+        verified: Vec::new(),
         attachments,
         because: json!([]),
     };

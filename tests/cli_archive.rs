@@ -150,6 +150,7 @@ fn draft(
         graph,
         platform: None,
         derived_from: None,
+        verified: Vec::new(),
         attachments: Vec::new(),
         because,
     };

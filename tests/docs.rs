@@ -35,9 +35,13 @@ fn links_lead_somewhere() {
         "docs/guide.md",
         "docs/spec.md",
         "docs/signing.md",
+        "docs/diff.md",
+        "docs/issuer.md",
+        "manifests/README.md",
         "docs/format.md",
         "docs/architecture.md",
         "docs/benchmarks.md",
+        "docs/preflight.md",
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         let folder = root.join(page).parent().unwrap().to_owned();

@@ -284,8 +284,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case starts a thread: fewer of them.
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn merging_values_never_panics(

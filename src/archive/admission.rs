@@ -101,6 +101,7 @@ mod tests {
                 graph: &graph,
                 platform: None,
                 derived_from: None,
+                verified: Vec::new(),
                 attachments: Vec::new(),
                 because: json!([]),
             }],

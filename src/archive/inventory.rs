@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Chart, Error, Fault, Time, chart, json};
 use crate::{
+    lock::Verified,
     oci::{Digest, MediaType, Platform, Reference, Tag},
     tree::RelPath,
 };
@@ -104,6 +105,9 @@ pub struct Image {
     /// Signatures, attestations and other artifacts that belong to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Whose signatures of it were checked when the archive was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<Verified>,
     /// Why it is here, as the lock says.
     pub because: serde_json::Value,
 }

@@ -19,6 +19,7 @@ use super::{
     reader::{MAX_SIGNATURE, MAX_SIGNATURES, signature_path},
 };
 use crate::{
+    lock::Verified,
     oci::{Digest, ManifestKind, Platform, Reference, Tag},
     store::{Graph, Node},
     tree::RelPath,
@@ -68,6 +69,8 @@ pub struct PlannedImage<'a> {
     pub derived_from: Option<Digest>,
     /// What speaks of it.
     pub attachments: Vec<PlannedAttachment<'a>>,
+    /// Whose signatures of it were checked.
+    pub verified: Vec<Verified>,
     /// Why it is here.
     pub because: serde_json::Value,
 }
@@ -379,6 +382,7 @@ fn describe(entries: &mut Entries, position: u32, image: PlannedImage<'_>) -> Re
         left_out,
         derived_from: image.derived_from,
         attachments,
+        verified: image.verified,
         because: image.because,
     })
 }

@@ -93,6 +93,7 @@ mod tests {
             graph: &graph,
             platform: None,
             derived_from,
+            verified: Vec::new(),
             attachments: Vec::new(),
             because: json!([]),
         };

@@ -205,7 +205,13 @@ impl Args {
         let lock_path = input.lock_path.display().to_string();
         let Some(lock) = input.lock.clone() else { return Err(NoLock(lock_path).into()) };
         let wanted = resolve::gather(job).await?;
-        let differences = wanted.compare(job.spec, &lock);
+        let mut differences = wanted.compare(job.spec, &lock);
+        if differences.is_empty() {
+            // The lock is a file like any other: whose signatures it claims is checked anew.
+            let (checked, warnings) = resolve::verify(job, &lock).await?;
+            warnings.into_iter().for_each(|warning| job.observer.on(&Event::Noted(warning)));
+            differences = checked.compare(&lock);
+        }
         if differences.is_empty() {
             return Ok((lock, wanted.packages));
         }

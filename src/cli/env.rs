@@ -100,11 +100,19 @@ pub fn surroundings() -> crate::net::Environment {
     crate::net::Environment::of_process()
 }
 
+/// Returns the passphrase that a file holds, without its line end.
+///
+/// # Errors
+/// Those of reading.
+pub fn passphrase_in(path: &Path) -> Result<Passphrase, Error> {
+    let bytes = crate::files::read_limited(path, 64 << 10)?;
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    Ok(Passphrase::new(&bytes[..end]))
+}
+
 fn given_passphrase() -> Result<Option<Passphrase>, Error> {
     if let Some(path) = std::env::var_os("BUNDLE_PASSWORD_FILE") {
-        let bytes = crate::files::read_limited(Path::new(&path), 64 << 10)?;
-        let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-        return Ok(Some(Passphrase::new(&bytes[..end])));
+        return passphrase_in(Path::new(&path)).map(Some);
     }
     Ok(std::env::var_os("COSIGN_PASSWORD").map(|text| Passphrase::new(text.into_encoded_bytes())))
 }

@@ -41,8 +41,8 @@ pub(crate) struct Input {
     pub lock: Option<Lock>,
 }
 
-/// Reads a spec and the lock beside it; warnings go to the observer.
-pub(crate) fn read(context: &Context, path: &Path) -> Result<Input, Failure> {
+/// Reads a spec; warnings go to the observer.
+pub(crate) fn read_spec(context: &Context, path: &Path) -> Result<Spec, Failure> {
     let file = path.display().to_string();
     let bytes = files::read_limited(path, MAX_BYTES)?;
     let invalid = |diagnostics| Invalid { file: file.clone(), diagnostics };
@@ -52,6 +52,12 @@ pub(crate) fn read(context: &Context, path: &Path) -> Result<Input, Failure> {
     for warning in warnings {
         context.observer.on(&Event::Noted(warning));
     }
+    Ok(spec)
+}
+
+/// Reads a spec and the lock beside it; warnings go to the observer.
+pub(crate) fn read(context: &Context, path: &Path) -> Result<Input, Failure> {
+    let spec = read_spec(context, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let lock_path = path.with_extension("lock");
     let lock = match files::read_limited(&lock_path, MAX_BYTES) {

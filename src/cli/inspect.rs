@@ -1,5 +1,7 @@
 //! `bundle inspect`.
 
+mod sheets;
+
 use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::Serialize;
@@ -7,15 +9,15 @@ use serde_json::Value;
 
 use super::{
     Context, Failure, OutputError,
-    args::{Output, Trust},
+    args::Trust,
     env, opened,
     opened::Signers,
-    ui,
-    ui::Ui,
+    ui::{self, Format, Ui},
 };
 use crate::{
     archive::{Archive, Attachment, Chart, Entry, FileEntry, Image, Inventory, LeftOut, PlatformManifest, Time},
     discover::{Finding, Step},
+    lock::Verified,
     oci::{Digest, MediaType, Platform, Reference},
 };
 
@@ -36,8 +38,25 @@ pub(crate) struct Args {
     images: bool,
     #[command(flatten)]
     trust: Trust,
-    #[command(flatten)]
-    pub output: Output,
+    /// Output format.
+    #[arg(id = "format", short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    output: Style,
+}
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Style {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+    /// For spreadsheets: one line for each name of an image, each chart and each file.
+    Csv,
+    /// For documents and change requests.
+    Markdown,
 }
 
 #[derive(Serialize)]
@@ -101,10 +120,22 @@ struct ImageRow<'a> {
     derived_from: Option<Digest>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attachments: &'a [Attachment],
+    /// Whose signatures were checked when the archive was made.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    verified: &'a [Verified],
     because: &'a Value,
 }
 
 impl Args {
+    /// Returns how the result is printed.
+    pub fn format(&self) -> Format {
+        match self.output {
+            Style::Json => Format::Json,
+            Style::Yaml => Format::Yaml,
+            Style::Table | Style::Csv | Style::Markdown => Format::Table,
+        }
+    }
+
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         // Looking is free: who gives no key is shown the archive and told that nothing vouches for it.
         let policy = if self.trust.keys.is_empty() { None } else { self.trust.policy()? };
@@ -116,7 +147,12 @@ impl Args {
         }
         opened::note_age(&archive, context, env::now());
         let contents = contents(&archive, Signers::of(verdict.as_ref()));
-        Ui { format: self.output.format }.print(&contents, || text(&contents, self.why)).map_err(OutputError)?;
+        let people = || match self.output {
+            Style::Csv => sheets::csv(&contents),
+            Style::Markdown => sheets::markdown(&contents),
+            _ => text(&contents, self.why),
+        };
+        Ui { format: self.format() }.print(&contents, people).map_err(OutputError)?;
         Ok(())
     }
 }
@@ -192,6 +228,7 @@ fn row(image: &Image) -> ImageRow<'_> {
         left_out: &image.left_out,
         derived_from: image.derived_from,
         attachments: &image.attachments,
+        verified: &image.verified,
         because: &image.because,
     }
 }
@@ -246,6 +283,14 @@ fn text(contents: &Contents<'_>, why: bool) -> String {
         shared => format!(", {} of them shared and counted once", ui::size(shared)),
     };
     text.push_str(&format!("{}: {}{shared}\n", ui::count(images, "image"), ui::size(image_bytes)));
+    let checked = shown.iter().filter(|image| !image.verified.is_empty()).count();
+    if checked > 0 {
+        let keys: BTreeSet<String> =
+            shown.iter().flat_map(|image| image.verified).map(|one| one.file.clone()).collect();
+        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
+        let (have, of) = (if checked == 1 { "has a signature" } else { "have signatures" }, ui::clean(&keys));
+        text.push_str(&format!("{checked} of {images} {have} of upstream that was checked: {of}\n"));
+    }
     if charts > 0 {
         text.push_str(&format!("{}: {}\n", ui::count(charts, "chart"), ui::size(chart_bytes)));
     }
@@ -282,7 +327,10 @@ fn image_rows(image: &ImageRow<'_>) -> Vec<Vec<String>> {
 
 fn reasons(image: &ImageRow<'_>) -> String {
     let name = image.references.first().map(ToString::to_string).unwrap_or_default();
-    listed(&name, findings(image.because))
+    let mut lines: Vec<String> =
+        image.verified.iter().map(|one| format!("signed by {}", opened::signature(one))).collect();
+    lines.extend(findings(image.because));
+    listed(&name, lines)
 }
 
 fn listed(name: &str, reasons: Vec<String>) -> String {

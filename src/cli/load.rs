@@ -1,5 +1,7 @@
 //! `bundle load`.
 
+mod rollback;
+
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::{
     Context, Failure, OutputError,
     args::{Access, Login, Output, Trust},
-    env, ui,
+    env, issuer, ui,
     ui::Ui,
 };
 use crate::{
@@ -27,8 +29,9 @@ use crate::{
 /// continued by the same command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The archive.
-    file: PathBuf,
+    /// The archive; with --rollback the name of the bundle, which may be left out where only one was loaded.
+    #[arg(required_unless_present = "rollback")]
+    file: Option<PathBuf>,
     /// Where to: HOST[:PORT][/PREFIX].
     #[arg(long, value_name = "TARGET")]
     to: Target,
@@ -47,9 +50,17 @@ pub(crate) struct Args {
     /// Load an older archive than the one loaded last; needs --reason.
     #[arg(long, requires = "reason")]
     allow_rollback: bool,
-    /// Why an older archive is loaded; kept in the receipt.
-    #[arg(long, value_name = "TEXT", requires = "allow_rollback")]
+    /// Why an older archive is loaded, or why --rollback; kept in the receipt.
+    #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Go back: point the tags again at what the load before the last one brought. Needs no archive.
+    #[arg(long, conflicts_with_all = ["layout", "derive_index", "allow_rollback"])]
+    rollback: bool,
+    /// With --rollback: go back to the last load that had this sequence.
+    #[arg(long, value_name = "N", requires = "rollback")]
+    sequence: Option<u64>,
+    #[command(flatten)]
+    issuer: issuer::ForLoad,
     #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
@@ -80,30 +91,73 @@ impl Classify for Clock {
     }
 }
 
+/// A reason was given for nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("--reason says why an older archive is loaded: it goes with --allow-rollback or --rollback")]
+struct Misplaced;
+
+impl Classify for Misplaced {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+}
+
+/// Returns what time it is: in seconds since 1970, and as a moment.
+fn clock() -> Result<(u64, jiff::Timestamp), Clock> {
+    let now = env::now();
+    let moment = i64::try_from(now).ok().and_then(|now| jiff::Timestamp::from_second(now).ok()).ok_or(Clock)?;
+    Ok((now, moment))
+}
+
 impl Args {
+    fn registries(&self, context: &Context) -> Result<Registries, Failure> {
+        let credentials = self.login.credentials(&self.to.host)?;
+        Ok(Registries::new(self.access.settings(None), credentials, context.observer.clone())?)
+    }
+
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let policy = self.trust.policy()?;
+        if self.reason.is_some() && !self.allow_rollback && !self.rollback {
+            return Err(Misplaced.into());
+        }
         if policy.is_none() {
             let text = "nothing says who made this archive: --insecure-skip-verify";
             context.observer.on(&Event::Noted(Diagnostic::warning("unverified", text)));
         }
-        let (archive, verdict) = admit(Unverified::open(&self.file)?, policy.as_ref())?;
+        let file = match &self.file {
+            Some(file) if !self.rollback => file,
+            _ => return self.go_back(context, policy.as_ref()).await,
+        };
+        let (archive, verdict) = admit(Unverified::open(file)?, policy.as_ref())?;
         let credentials = self.login.credentials(&self.to.host)?;
-        let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
+        let mut settings = self.access.settings(None);
+        // The registry's certificate comes first: the cluster pulls cert-manager from that registry.
+        let authority = self.issuer.open(context, &self.to.host, self.dry_run)?;
+        settings.ca.extend(authority.iter().map(issuer::Authority::roots));
+        let registries = Registries::new(settings, credentials, context.observer.clone())?;
         let planned = plan(&archive, self.to.clone(), self.layout).await?;
         if self.dry_run {
             return self.show_plan(&archive, verdict.as_ref(), &planned);
         }
+        let authority = match authority {
+            // Before hours of pushing, not after them.
+            Some(authority) => Some(authority.connect(context).await?),
+            None => None,
+        };
         let state = env::state_dir();
         let records = registries.repository(&self.to.host, &planned.state, Side::Target);
         let target = self.to.to_string();
         let name = &archive.inventory().name;
-        let last = receipt::last_loaded(&records, &target, state.as_deref(), name, policy.as_ref()).await?;
-        let now = env::now();
-        let moment = i64::try_from(now).ok().and_then(|now| jiff::Timestamp::from_second(now).ok()).ok_or(Clock)?;
+        let before = receipt::last_loaded(&records, &target, state.as_deref(), name, policy.as_ref()).await?;
+        let (now, moment) = clock()?;
         let rules =
             FreshnessPolicy { expiry: self.expiry, allow_rollback: self.allow_rollback, ..FreshnessPolicy::default() };
-        for warning in freshness(&receipt::facts(&archive), last.as_ref(), moment, &rules)? {
+        for warning in freshness(
+            &receipt::facts(archive.inventory(), archive.control().digest()),
+            before.last.as_ref(),
+            moment,
+            &rules,
+        )? {
             context.observer.on(&Event::Noted(warning));
         }
         let job = Job {
@@ -120,12 +174,17 @@ impl Args {
             remote: &records,
             target: &target,
             state: state.as_deref(),
-            previous: last.as_ref(),
+            before: &before,
+            layout: self.layout,
             now,
             rollback_reason: self.reason.clone(),
         };
-        let receipt = receipt::write(record, &archive, &loaded).await?;
-        let report = json!({"receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
+        let receipt = receipt::write(record, archive.inventory(), &archive.control().into(), &loaded).await?;
+        let applied = match &authority {
+            Some(authority) => authority.apply(context, &format!("{target}/{}", crate::archive::CHARTS)).await?,
+            None => Vec::new(),
+        };
+        let report = json!({"applied": applied, "receipt": receipt, "pushedBlobs": loaded.pushed_blobs, "pushedBytes": loaded.pushed_bytes,
             "keptBlobs": loaded.kept_blobs, "keptBytes": loaded.kept_bytes, "files": planned.files});
         Ui { format: self.output.format }
             .print(&report, || {
@@ -154,6 +213,10 @@ impl Args {
                         set.tag,
                         set.digest.short()
                     ));
+                }
+                if !applied.is_empty() {
+                    text.push_str(ui::between(&text));
+                    text.push_str(&issuer::applied_table(&applied));
                 }
                 text.push_str(&format!(
                     "\nloaded {} {} into {target}: {} pushed ({}), {} there already ({})\n",

@@ -15,16 +15,22 @@ mod args;
 mod completions;
 mod create;
 mod demo;
+mod diff;
 mod env;
+mod export;
+mod init;
 mod input;
 mod inspect;
+mod issuer;
 mod keygen;
 mod load;
 mod opened;
+mod preflight;
 mod progress;
 pub mod reference;
 mod report;
 mod resolve;
+mod rewrite;
 mod schema;
 mod serve;
 mod template;
@@ -57,13 +63,19 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Resolve(resolve::Args),
     Create(create::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Why(why::Args),
+    Diff(diff::Args),
     Load(load::Args),
+    Preflight(preflight::Args),
     Serve(serve::Args),
+    Rewrite(rewrite::Args),
+    Export(export::Args),
+    Issuer(issuer::Args),
     Template(template::Args),
     Keygen(keygen::Args),
     Demo(demo::Args),
@@ -102,19 +114,31 @@ const INTERRUPTED: u8 = 130;
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let style = if cli.quiet { progress::Style::None } else { cli.progress };
+    let context = Context { observer: progress::observer(style) };
+    let as_json = cli.command.wants_json() || style == progress::Style::Json;
+    let told = |result: Result<(), Failure>| match result {
+        Ok(()) => 0,
+        Err(error) => report::failure(error.as_ref(), as_json),
+    };
+    let command = match cli.command {
+        // Nothing is fetched, and starting a runtime with its threads takes longer than rendering most charts.
+        Command::Template(args) if args.is_local() => return ExitCode::from(told(args.run_here(&context))),
+        command => command,
+    };
     crate::net::install_crypto();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ExitCode::from(report::failure(&OutputError(error), false)),
     };
-    let serves = matches!(cli.command, Command::Serve(_));
+    let serves = matches!(command, Command::Serve(_));
     let code = runtime.block_on(async {
         // A registry stops by itself, when the requests under way are answered.
         if serves {
-            return run(cli).await;
+            return told(run(command, &context).await);
         }
         tokio::select! {
-            code = run(cli) => code,
+            result = run(command, &context) => told(result),
             _ = tokio::signal::ctrl_c() => INTERRUPTED,
         }
     });
@@ -123,42 +147,50 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn run(cli: Cli) -> u8 {
-    let style = if cli.quiet { progress::Style::None } else { cli.progress };
-    let context = Context { observer: progress::observer(style) };
-    let as_json = cli.command.wants_json() || style == progress::Style::Json;
-    let result = match cli.command {
-        Command::Resolve(args) => args.run(&context).await,
-        Command::Create(args) => args.run(&context).await,
-        Command::Verify(args) => args.run(&context).await,
-        Command::Inspect(args) => args.run(&context).await,
-        Command::Why(args) => args.run(&context).await,
-        Command::Load(args) => args.run(&context).await,
-        Command::Serve(args) => args.run(&context).await,
-        Command::Template(args) => args.run(&context).await,
+async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => args.run(context).await,
+        Command::Resolve(args) => args.run(context).await,
+        Command::Create(args) => args.run(context).await,
+        Command::Verify(args) => args.run(context).await,
+        Command::Inspect(args) => args.run(context).await,
+        Command::Why(args) => args.run(context).await,
+        Command::Diff(args) => args.run(context).await,
+        Command::Load(args) => args.run(context).await,
+        Command::Serve(args) => args.run(context).await,
+        Command::Rewrite(args) => args.run(context),
+        Command::Export(args) => args.run(context).await,
+        Command::Template(args) => args.run(context).await,
+        Command::Preflight(args) => args.run(context).await,
+        Command::Issuer(args) => args.run(context).await,
         Command::Keygen(args) => args.run(),
-        Command::Demo(args) => args.run(&context).await,
+        Command::Demo(args) => args.run(context).await,
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
-    };
-    match result {
-        Ok(()) => 0,
-        Err(error) => report::failure(error.as_ref(), as_json),
     }
 }
 
 impl Command {
     fn wants_json(&self) -> bool {
         let format = match self {
+            Command::Init(args) => args.output.format,
             Command::Resolve(args) => args.output.format,
             Command::Create(args) => args.format(),
             Command::Verify(args) => args.output.format,
-            Command::Inspect(args) => args.output.format,
+            Command::Inspect(args) => args.format(),
             Command::Why(args) => args.output.format,
+            Command::Diff(args) => args.format(),
             Command::Load(args) => args.output.format,
+            Command::Preflight(args) => args.output.format,
             Command::Serve(args) => args.output.format,
+            Command::Export(args) => args.format(),
+            Command::Issuer(args) => args.format(),
             Command::Keygen(args) => args.output.format,
-            Command::Demo(_) | Command::Template(_) | Command::Schema(_) | Command::Completions(_) => ui::Format::Table,
+            Command::Demo(_)
+            | Command::Template(_)
+            | Command::Rewrite(_)
+            | Command::Schema(_)
+            | Command::Completions(_) => ui::Format::Table,
         };
         format == ui::Format::Json
     }

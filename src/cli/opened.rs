@@ -9,6 +9,7 @@ use crate::{
     archive::{Archive, Time, Unverified, admit},
     error::Diagnostic,
     event::Event,
+    lock::Verified,
     trust::{ArchiveFacts, FreshnessPolicy, KeyId, Policy, Verdict, freshness},
 };
 
@@ -41,6 +42,12 @@ pub(super) fn note_age(archive: &Archive, context: &Context, now: u64) {
     for note in notes {
         context.observer.on(&Event::Noted(note));
     }
+}
+
+/// Writes whose signature of an image was checked, as people compare keys.
+pub(super) fn signature(one: &Verified) -> String {
+    let key = KeyId::from_hex(&one.key).map_or_else(|| one.key.clone(), |key| key.fingerprint());
+    format!("{} {key} ({})", one.file, one.form.as_str())
 }
 
 /// Who signed an archive.

@@ -45,6 +45,7 @@ pub fn observer(style: Style) -> Arc<dyn Observer> {
 
 fn title(phase: Phase) -> &'static str {
     match phase {
+        Phase::Charts => "charts",
         Phase::Resolve => "resolve",
         Phase::Plan => "plan",
         Phase::Pull => "pull",
@@ -55,6 +56,7 @@ fn title(phase: Phase) -> &'static str {
 
 fn noun(phase: Phase) -> &'static str {
     match phase {
+        Phase::Charts => "chart",
         Phase::Resolve | Phase::Plan => "image",
         Phase::Pull | Phase::Push => "blob",
         Phase::Verify => "entrie",
@@ -190,7 +192,7 @@ fn bar(phase: Phase, items: u64, bytes: u64) -> ProgressBar {
     let template = if by_bytes {
         "{prefix:>8} [{bar:28}] {done:>8}/{total} {rate:>9} {left:>12} {msg}"
     } else {
-        "{prefix:>8} [{bar:28}] {pos}/{len} {msg}"
+        "{prefix:>8} [{bar:28}] {pos}/{len} {wide_msg}"
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(
@@ -229,10 +231,11 @@ impl Observer for Bars {
                     bar.inc(*bytes);
                 }
             }
-            Event::Done { phase, .. } => {
+            Event::Done { phase, item, .. } => {
                 let Some((bar, tally)) = bars.get_mut(phase) else { return };
                 tally.done_items += 1;
                 if tally.bytes == 0 {
+                    bar.set_message(ui::clean(item));
                     bar.inc(1);
                 } else {
                     bar.set_message(format!("{}/{}", tally.done_items, counted(*phase, tally.items)));

@@ -17,9 +17,18 @@ pub fn pages() -> Vec<(String, String)> {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         overview.push_str(&format!("| [`bundle {name}`]({name}.md) | {about} |\n"));
         let help = command.render_long_help().to_string();
-        let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-        pages.push((format!("{name}.md"), format!("# bundle {name}\n\n```text\n{}```\n", help)));
+        let mut page = format!("# bundle {name}\n\n```text\n{}```\n", trimmed(&help));
+        for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            let help = inner.render_long_help().to_string();
+            page.push_str(&format!("\n## bundle {name} {}\n\n```text\n{}```\n", inner.get_name(), trimmed(&help)));
+        }
+        pages.push((format!("{name}.md"), page));
     }
     pages.insert(0, ("README.md".to_owned(), overview));
     pages
+}
+
+/// Ends every line of a help text where its last letter stands.
+fn trimmed(help: &str) -> String {
+    help.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

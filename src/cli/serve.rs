@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Context, Failure, OutputError,
     args::{Output, Trust},
-    env, opened,
+    env, issuer, opened,
     opened::Signers,
     ui,
     ui::{Format, Ui},
@@ -55,6 +55,8 @@ pub(crate) struct Args {
     /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    issuer: issuer::ForServe,
     /// User name that clients must give.
     #[arg(long, value_name = "NAME", requires = "password_stdin")]
     username: Option<String>,
@@ -87,6 +89,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 #[serde(rename_all = "camelCase")]
 struct Started {
     url: String,
+    /// What clients call it, when that is not its address.
+    #[serde(skip)]
+    name: Option<String>,
     address: SocketAddr,
     writable: bool,
     #[serde(flatten)]
@@ -106,7 +111,7 @@ impl Args {
             (Some(file), _) => self.archive(file, options, context).await?,
             (None, Some(folder)) => {
                 let running = serve::start(options, Data::open(folder, true)?).await?;
-                let started = started(&running, true, None, Vec::new(), Vec::new());
+                let started = self.started(&running, true, None, Vec::new(), Vec::new());
                 let usage = data_usage(folder, &started);
                 (running, started, usage)
             }
@@ -144,9 +149,23 @@ impl Args {
         let options = Options { charts_created: Some(inventory.created), ..options };
         let charts = inventory.charts.iter().map(|chart| format!("{} {}", chart.name, chart.version)).collect();
         let running = serve::start(options, ReadOnly::new(carried, catalogue)).await?;
-        let started = started(&running, false, Some(Signers::of(verdict.as_ref())), names, charts);
+        let started = self.started(&running, false, Some(Signers::of(verdict.as_ref())), names, charts);
         let usage = archive_usage(&archive, self, &started);
         Ok((running, started, usage))
+    }
+
+    fn started(
+        &self,
+        running: &Running,
+        writable: bool,
+        signers: Option<Signers>,
+        repositories: Vec<String>,
+        charts: Vec<String>,
+    ) -> Started {
+        // A certificate for a name holds under that name only.
+        let name = self.issuer.name().map(|name| format!("{name}:{}", running.addr().port()));
+        let url = name.as_ref().map_or_else(|| running.local_url(), |name| format!("https://{name}"));
+        Started { url, name, address: running.addr(), writable, signers, repositories, charts }
     }
 
     fn options(&self, context: &Context) -> Result<Options, Failure> {
@@ -155,7 +174,12 @@ impl Args {
             (Some(certificates), Some(key)) => {
                 Some(Tls { certificates: pem(certificates)?, key: pem(key)?, client_roots: None })
             }
-            _ => None,
+            _ => match self.issuer.certificate(context, self.listen.ip())? {
+                Some((certificates, key)) => {
+                    Some(Tls { certificates: pem(&certificates)?, key: pem(&key)?, client_roots: None })
+                }
+                None => None,
+            },
         };
         let access = match &self.username {
             Some(user) => Access::Logins(vec![serve::Login::new(user, env::password_from_stdin()?.expose())]),
@@ -164,7 +188,10 @@ impl Args {
         let note = |code, text: &str| context.observer.on(&Event::Noted(Diagnostic::warning(code, text)));
         if !is_local(self.listen.ip()) {
             if self.username.is_some() && tls.is_none() {
-                note("password-in-clear", "passwords cross the network in clear: add --tls-cert and --tls-key");
+                note(
+                    "password-in-clear",
+                    "passwords cross the network in clear: add --tls-cert and --tls-key, or --issuer-dir",
+                );
             }
             if self.username.is_none() && self.data.is_some() {
                 note("open-to-all", "whoever reaches this address may push: add --username and --password-stdin");
@@ -187,18 +214,11 @@ fn log(visit: &Visit) {
     let _ = writeln!(std::io::stderr().lock(), "{}", ui::clean(&line));
 }
 
-fn started(
-    running: &Running,
-    writable: bool,
-    signers: Option<Signers>,
-    repositories: Vec<String>,
-    charts: Vec<String>,
-) -> Started {
-    Started { url: running.local_url(), address: running.addr(), writable, signers, repositories, charts }
-}
-
 /// Returns the address as a client on this machine may write it.
 fn host(started: &Started) -> String {
+    if let Some(name) = &started.name {
+        return name.clone();
+    }
     match started.address {
         address if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
         address => address.to_string(),

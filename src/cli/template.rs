@@ -151,13 +151,28 @@ impl Args {
         Ok(self.set_literal.iter().fold(overrides, |all, one| all.set_literal(one.clone())))
     }
 
-    /// Fetches the chart when it comes from elsewhere; `None` when it is on this machine.
-    async fn fetch(&self, context: &Context, chart: &str) -> Result<Option<Chart>, Failure> {
-        let url = match &self.repo {
-            Some(repository) => repository.clone(),
-            None if chart.starts_with("oci://") || chart.starts_with("git+") => chart.to_owned(),
-            None => return Ok(None),
-        };
+    /// Splits the names into those of the release and of the chart.
+    fn names(&self) -> Result<(&str, &str), Failure> {
+        match self.names.as_slice() {
+            [chart] => Ok(("release-name", chart)),
+            [name, chart] => Ok((name, chart)),
+            _ => Err(Unusable("give a chart, or a name and a chart".to_owned()).into()),
+        }
+    }
+
+    /// Returns the address that the chart is fetched from; `None` when it is on this machine.
+    fn address(&self) -> Option<&str> {
+        let chart = self.names.last()?;
+        let is_address = chart.starts_with("oci://") || chart.starts_with("git+");
+        self.repo.as_deref().or(is_address.then_some(chart))
+    }
+
+    /// Tells whether the chart is on this machine: nothing is fetched then.
+    pub fn is_local(&self) -> bool {
+        self.address().is_none()
+    }
+
+    async fn fetch(&self, context: &Context, chart: &str, url: String) -> Result<Chart, Failure> {
         let source = ChartSource::Repo { url, version: self.version.clone().unwrap_or_default() };
         let credentials = Credentials::new(env::surroundings());
         let registries = Registries::new(self.access.settings(None), credentials, context.observer.clone())?;
@@ -170,19 +185,29 @@ impl Args {
             };
             NotFetched { name: chart.to_owned(), kind, diagnostics: errors.iter().map(told).collect() }
         })?;
-        Ok(Some(acquired.chart))
+        Ok(acquired.chart)
     }
 
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (name, path) = match self.names.as_slice() {
-            [chart] => ("release-name", chart),
-            [name, chart] => (name.as_str(), chart),
-            _ => return Err(Unusable("give a chart, or a name and a chart".to_owned()).into()),
-        };
-        let chart = match self.fetch(context, path).await? {
-            Some(chart) => chart,
-            None => load(Path::new(path))?,
-        };
+        let (name, chart) = self.names()?;
+        match self.address() {
+            Some(url) => self.show(context, name, &self.fetch(context, chart, url.to_owned()).await?),
+            None => self.run_here(context),
+        }
+    }
+
+    /// Renders a chart of this machine.
+    pub fn run_here(&self, context: &Context) -> Result<(), Failure> {
+        let (name, chart) = self.names()?;
+        let chart = load(Path::new(chart))?;
+        let done = self.show(context, name, &chart);
+        // The process ends now, and its memory with it.
+        std::mem::forget(chart);
+        done
+    }
+
+    /// Renders a chart and prints what it gives.
+    fn show(&self, context: &Context, name: &str, chart: &Chart) -> Result<(), Failure> {
         let mut capabilities = Capabilities::default().with_api_versions(self.api_versions.iter().cloned());
         if let Some(version) = &self.kube_version {
             let bad = |error: &dyn std::fmt::Display| Unusable(format!("--kube-version {version}: {error}"));
@@ -194,9 +219,10 @@ impl Args {
         let mut random = [0; 32];
         SystemRandomness.fill(&mut random)?;
         let ambient = Ambient { now: Time::unix(now), random, keys: KeySource::Fresh };
-        let options = Options { skip_schema_validation: self.skip_schema_validation, ..Options::default() };
+        let options =
+            Options { skip_schema_validation: self.skip_schema_validation, keeps_memory: true, ..Options::default() };
         let overrides = self.overrides()?;
-        let rendered = render(&chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;
+        let rendered = render(chart, &overrides, &release, &capabilities, &ambient, &Limits::default(), &options)?;
         for warning in &rendered.warnings {
             context.observer.on(&Event::Noted(match warning {
                 Warning::Deprecated { chart } => Diagnostic::warning("deprecated", format!("the chart {chart} is deprecated")),
@@ -214,6 +240,7 @@ impl Args {
             show_only: self.show_only.clone(),
         };
         let output = to_helm_template_output(&rendered, &show)?;
+        std::mem::forget(rendered);
         ui::write_all(output.as_bytes()).map_err(OutputError)?;
         Ok(())
     }

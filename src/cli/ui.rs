@@ -84,6 +84,53 @@ pub fn table_of_any(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>
     if rows.peek().is_none() { String::new() } else { table(headers, rows) }
 }
 
+/// Lays out rows as a table of Markdown.
+pub fn markdown_table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|{}\n", headers.join(" | "), "---|".repeat(headers.len()));
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|cell| markdown(cell)).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
+}
+
+/// Takes the meaning that Markdown gives to some characters away, and cleans the text.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Writes rows as CSV (RFC 4180), with a header.
+pub fn csv(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<String> = cells.map(csv_cell).collect();
+        cells.join(",") + "\r\n"
+    };
+    let mut text = line(&mut headers.iter().copied());
+    rows.iter().for_each(|row| text.push_str(&line(&mut row.iter().map(String::as_str))));
+    text
+}
+
+fn csv_cell(text: &str) -> String {
+    let mut text = clean(text);
+    // Spreadsheets take such a cell for a formula; what comes from outside must not calculate.
+    if text.starts_with(['=', '+', '-', '@']) {
+        text.insert(0, '\'');
+    }
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
 /// Returns what stands between a table and the next one: nothing when there was none.
 pub fn between(before: &str) -> &'static str {
     if before.is_empty() { "" } else { "\n" }
@@ -207,6 +254,14 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(440)), "0.4 s");
         assert_eq!(duration(Duration::from_secs(65)), "1 min 5 s");
         assert_eq!(duration(Duration::from_secs(7380)), "2 h 3 min");
+    }
+
+    #[test]
+    fn cells_stay_cells() {
+        let row = vec!["a|b".to_owned(), "*x*".to_owned()];
+        assert_eq!(markdown_table(&["one", "two"], &[row]), "| one | two |\n|---|---|\n| a\\|b | \\*x\\* |\n");
+        let row = vec!["a,\"b\"\n".to_owned(), "=SUM(A1)".to_owned()];
+        assert_eq!(csv(&["one", "two"], &[row]), "one,two\r\n\"a,\"\"b\"\"\u{fffd}\",'=SUM(A1)\r\n");
     }
 
     #[test]

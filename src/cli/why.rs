@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, Failure, OutputError, args::Output, input, ui, ui::Ui};
+use super::{Context, Failure, OutputError, args::Output, input, opened, ui, ui::Ui};
 use crate::{
     archive::{Image, Inventory, Unverified},
     discover::{Finding, Step},
     error::{Classify, Kind},
-    lock::{Lock, Why},
+    lock::{Lock, Verified, Why},
     oci::{Digest, Reference},
 };
 
@@ -32,9 +32,28 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Reasons {
-    Image { image: String, digest: Digest, because: Vec<Finding> },
-    NotCarried { image: String, not_carried: Why, by: Option<String>, reason: Option<String>, because: Vec<Finding> },
-    Chart { chart: String, version: String, digest: Digest, source: String, because: Vec<Vec<Step>> },
+    Image {
+        image: String,
+        digest: Digest,
+        /// Whose signatures were checked, because the spec wants them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        verified: Vec<Verified>,
+        because: Vec<Finding>,
+    },
+    NotCarried {
+        image: String,
+        not_carried: Why,
+        by: Option<String>,
+        reason: Option<String>,
+        because: Vec<Finding>,
+    },
+    Chart {
+        chart: String,
+        version: String,
+        digest: Digest,
+        source: String,
+        because: Vec<Vec<Step>>,
+    },
 }
 
 impl Reasons {
@@ -60,8 +79,12 @@ impl Reasons {
 
     fn text(&self) -> String {
         match self {
-            Reasons::Image { image, digest, because } => {
-                format!("{}\n  {digest}\n{}", ui::clean(image), places(image, because))
+            Reasons::Image { image, digest, verified, because } => {
+                let mut text = format!("{}\n  {digest}\n", ui::clean(image));
+                for signature in verified {
+                    text.push_str(&format!("  verified  {}\n", ui::clean(&opened::signature(signature))));
+                }
+                text + &places(image, because)
             }
             Reasons::NotCarried { image, not_carried, by, reason, because } => {
                 let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
@@ -152,7 +175,8 @@ fn of_inventory(inventory: Inventory) -> Vec<Reasons> {
         let own = because.into_iter().filter(|reason| {
             reason.written.parse::<Reference>().is_ok_and(|written| written.with_default_tag() == *name)
         });
-        Reasons::Image { image: name.to_string(), digest: image.digest, because: own.collect() }
+        let verified = image.verified.clone();
+        Reasons::Image { image: name.to_string(), digest: image.digest, verified, because: own.collect() }
     };
     let images = inventory.images.iter().filter(|image| image.derived_from.is_none());
     let images = images.flat_map(|image| image.references.iter().map(move |name| named(image, name)));
@@ -170,6 +194,7 @@ fn of_lock(lock: Lock) -> Vec<Reasons> {
     let images = lock.images.into_iter().map(|image| Reasons::Image {
         image: image.image.to_string(),
         digest: image.digest,
+        verified: image.verified,
         because: image.because,
     });
     let left = lock.not_carried.into_iter().map(|one| Reasons::NotCarried {

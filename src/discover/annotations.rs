@@ -3,7 +3,7 @@
 use crate::{oci::Reference, yaml::Node};
 
 use super::{
-    Confidence, guess, negative, payload,
+    Confidence, Role, guess, negative, payload,
     site::{Path, Site},
 };
 
@@ -40,7 +40,9 @@ pub(super) fn map(site: &mut Site<'_>, annotations: &Node, path: &Path) {
                 (Some(tag), Ok(Reference { tag: None, digest: None, .. })) => format!("{text}:{tag}"),
                 _ => text.to_owned(),
             };
-            site.add(&whole, Confidence::Rule, &format!("annotation {key}"), value, &path);
+            let role = if whole == text { Role::Reference } else { Role::Name };
+            let pieces = site.piece(role, value, text).into_iter().collect();
+            site.add_written(&whole, (Confidence::Rule, &format!("annotation {key}")), value, &path, pieces);
             continue;
         }
         if text.contains('\n') || text.starts_with(['{', '[']) {

@@ -30,7 +30,7 @@ pub(super) fn list(site: &mut Site<'_>, items: &[Node], path: &Path) {
                 if guess::names_repository(name)
                     && let Some(whole) = with_tag(&texts, name, value)
                 {
-                    site.guess(&whole, RULE, node, &path);
+                    site.guess_name(&whole, value, RULE, node, &path);
                 } else {
                     value_of(site, name, value, node, &path);
                 }
@@ -42,7 +42,7 @@ pub(super) fn list(site: &mut Site<'_>, items: &[Node], path: &Path) {
                     if guess::names_repository(name)
                         && let Some(whole) = with_tag(&texts, name, text)
                     {
-                        site.guess(&whole, RULE, node, &path);
+                        site.guess_name(&whole, text, RULE, node, &path);
                     } else {
                         value_of(site, name, text, node, &path);
                     }

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{kube::Object, oci::Reference, yaml::Node};
+use crate::{
+    kube::Object,
+    oci::Reference,
+    yaml::{Mark, Node},
+};
 
 use super::{
     Findings, guess, implied, podspec,
@@ -32,7 +36,7 @@ pub struct Context {
     rules: Vec<UserRule>,
     schemas: Vec<Schema>,
     /// namespace (empty when unsaid), name, key → values: inputs may define the same one differently, as may renderings.
-    config: BTreeMap<(String, String, String), BTreeSet<String>>,
+    config: BTreeMap<(String, String, String), BTreeMap<String, Mark>>,
     kinds: BTreeSet<(String, String)>,
     /// Images of pod specs: which operators run, and in which version.
     operators: BTreeSet<Reference>,
@@ -86,10 +90,10 @@ impl Context {
 
     fn learn_config(&mut self, object: &Object) {
         for (key, value) in object.node.get("data").and_then(Node::as_map).unwrap_or_default() {
-            if let (Some(key), Some(value)) = (key.key(), value.as_str().filter(|value| value.len() <= LONGEST_VALUE)) {
+            if let (Some(key), Some(text)) = (key.key(), value.as_str().filter(|value| value.len() <= LONGEST_VALUE)) {
                 let namespace = object.namespace.clone().unwrap_or_default();
                 let place = (namespace, object.name.clone(), key.into_owned());
-                self.config.entry(place).or_default().insert(value.to_owned());
+                self.config.entry(place).or_default().insert(text.to_owned(), value.at);
             }
         }
     }
@@ -105,6 +109,7 @@ impl Context {
             found.diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
             all.findings.append(&mut found.findings);
             all.diagnostics.append(&mut found.diagnostics);
+            all.occurrences.append(&mut found.occurrences);
         }
         all
     }
@@ -122,16 +127,16 @@ impl Context {
         self.kinds.contains(&(group.to_owned(), kind.to_owned()))
     }
 
-    /// Returns the values of a ConfigMap's key. A manifest that names no namespace is applied to whichever the user chooses, so an
+    /// Returns the values of a ConfigMap's key and where they stand. A manifest that names no namespace is applied to whichever the user chooses, so an
     /// unsaid namespace fits every other.
-    pub(super) fn config_values(&self, namespace: Option<&str>, name: &str, key: &str) -> Vec<&str> {
+    pub(super) fn config_values(&self, namespace: Option<&str>, name: &str, key: &str) -> Vec<(&str, Mark)> {
         let get = |namespace: &str| self.config.get(&(namespace.to_owned(), name.to_owned(), key.to_owned()));
         let exact = get(namespace.unwrap_or_default());
         let found = exact.or_else(|| match namespace {
             Some(_) => get(""),
             None => self.config.iter().find(|((_, map, known), _)| map == name && known == key).map(|(_, value)| value),
         });
-        found.into_iter().flatten().map(String::as_str).collect()
+        found.into_iter().flatten().map(|(value, at)| (value.as_str(), *at)).collect()
     }
 
     /// Returns what a variable of a workload names.

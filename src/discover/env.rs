@@ -3,7 +3,7 @@
 use crate::yaml::Node;
 
 use super::{
-    guess, script,
+    Confidence, Level, Piece, Role, guess, script,
     site::{Path, Site},
 };
 
@@ -21,10 +21,12 @@ pub(super) fn is_variable(map: &Node) -> bool {
 
 /// Joins references whose pieces are variables of their own: `X_IMAGE_NAME`, `X_IMAGE_TAG`, `X_CONTAINER_REGISTRY`.
 pub(super) fn join(site: &mut Site<'_>, list: &[Node], path: &Path) {
-    let value = |name: &str| {
+    let found = |name: &str| {
         let is_it = |item: &&Node| item.get("name").and_then(Node::as_str) == Some(name);
-        list.iter().find(is_it)?.get("value")?.text().map(str::trim).filter(|text| !text.is_empty())
+        let node = list.iter().find(is_it)?.get("value")?;
+        Some((node.text()?.trim(), node)).filter(|(text, _)| !text.is_empty())
     };
+    let value = |name: &str| found(name).map(|(text, _)| text);
     for (i, item) in list.iter().enumerate() {
         let Some(name) = item.get("name").and_then(Node::as_str) else { continue };
         let ends = ["_IMAGE_NAME", "_IMAGE_REPOSITORY", "_REPOSITORY", "_IMAGE_REPO", "_REPO", "_IMAGE"];
@@ -34,16 +36,20 @@ pub(super) fn join(site: &mut Site<'_>, list: &[Node], path: &Path) {
         if written.contains('@') || written.rsplit('/').next().is_some_and(|last| last.contains(':')) {
             continue;
         }
-        let piece = |ends: &[&str]| ends.iter().find_map(|end| value(&format!("{stem}{end}")));
-        let Some(tag) = piece(&["_IMAGE_TAG", "_TAG", "_IMAGE_VERSION"]) else { continue };
+        let piece = |ends: &[&str]| ends.iter().find_map(|end| found(&format!("{stem}{end}")));
+        let Some((tag, tag_node)) = piece(&["_IMAGE_TAG", "_TAG", "_IMAGE_VERSION"]) else { continue };
         let registry = piece(&["_IMAGE_REGISTRY", "_REGISTRY", "_CONTAINER_REGISTRY"]);
-        let registry = registry
-            .filter(|_| !guess::has_host(written))
-            .map(|registry| format!("{}/", registry.trim_end_matches('/')));
-        let whole = format!("{}{written}:{tag}", registry.unwrap_or_default());
+        let registry = registry.filter(|_| !guess::has_host(written));
+        let front = registry.map(|(registry, _)| format!("{}/", registry.trim_end_matches('/')));
+        let whole = format!("{}{written}:{tag}", front.unwrap_or_default());
         let path = path.index(i).key("value");
         if guess::is_image(&whole) {
-            site.guess(&whole, RULE, item.get("value").unwrap_or(item), &path);
+            let node = item.get("value").unwrap_or(item);
+            let front = registry.and_then(|(text, node)| site.piece(Role::Registry, node, text.trim_end_matches('/')));
+            let name = site.piece(Role::Repository, node, written);
+            let tag = site.piece(Role::Tag, tag_node, tag);
+            let pieces = front.into_iter().chain(name).chain(tag).collect();
+            site.add_written(&whole, (Confidence::Guess, RULE), node, &path, pieces);
             site.settle(path.to_string());
         }
     }
@@ -98,13 +104,18 @@ fn from_config_map(site: &mut Site<'_>, name: &str, source: &Node, path: &Path) 
     let text = |key: &str| source.get(key).and_then(Node::as_str);
     let (Some(map), Some(key)) = (text("name"), text("key")) else { return };
     let context = site.context;
-    for value in context.config_values(site.object.namespace.as_deref(), map, key) {
-        let value = value.trim();
+    for (text, at) in context.config_values(site.object.namespace.as_deref(), map, key) {
+        let value = text.trim();
         if guess::is_strict(value)
             || (guess::names_image(name) && guess::is_image(value))
             || (ends_in_image(name) && guess::is_image_or_name(value))
         {
-            site.guess(value, RULE, source, path);
+            let start = text.len() - text.trim_start().len();
+            let level = Level { at, start, end: start + value.len(), base64: false };
+            // Objects inside of texts know nothing of where the objects around them were read.
+            let here = site.depth == 0;
+            let pieces = here.then(|| Piece { role: Role::Reference, levels: vec![level] }).into_iter().collect();
+            site.add_written(value, (Confidence::Guess, RULE), source, path, pieces);
         }
     }
 }

@@ -24,6 +24,7 @@
 //! | `decide.rs` | [`decide`]: what becomes of guesses |
 //! | `fields.rs`, `site.rs` | paths; one object under examination |
 //! | `provenance.rs` | [`Finding`], [`Step`], [`Confidence`] |
+//! | `place.rs` | [`Occurrence`]: where each finding is written |
 //!
 //! # Invariants
 //! - A finding holds the reference exactly as it was written; one in pieces is joined, and its rule says so.
@@ -46,6 +47,7 @@ mod implied;
 mod listed;
 mod negative;
 mod payload;
+mod place;
 mod podspec;
 mod provenance;
 mod rules;
@@ -61,9 +63,11 @@ use crate::{error::Diagnostic, kube::Object};
 pub use context::{Context, UserRule};
 pub use decide::{Decision, GuessPolicy, Policy, Refused, decide};
 pub use listed::{chart_annotations, images_lock};
+pub use place::{Level, Occurrence, Piece, Role};
 pub use provenance::{Confidence, Finding, Step};
 
 use site::Site;
+pub use site::object_step;
 
 /// Holds what was found and what could not be understood.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +76,8 @@ pub struct Findings {
     pub findings: Vec<Finding>,
     /// Every place that could not be understood, and what deserves a look.
     pub diagnostics: Vec<Diagnostic>,
+    /// Where the findings are written; one that stands at several places of a field occurs several times.
+    pub occurrences: Vec<Occurrence>,
 }
 
 /// Finds every image that pod specs of the built-in kinds name, and nothing else.
@@ -105,15 +111,17 @@ fn examine(site: &mut Site<'_>) {
     }
     let mut pods = Findings::default();
     podspec::find(object, &mut pods);
+    // Istio's injector replaces this word by its proxy.
+    pods.occurrences.retain(|occurrence| occurrence.finding.written != "auto");
     for finding in pods.findings {
         if let Some(Step::Field { field }) = finding.provenance.last() {
             site.settle(field.clone());
         }
-        // Istio's injector replaces this word by its proxy.
         if finding.written != "auto" {
             site.found.findings.push(finding);
         }
     }
+    site.found.occurrences.append(&mut pods.occurrences);
     site.found.diagnostics.append(&mut pods.diagnostics);
     rules::find(site);
     if !podspec::knows(object) {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Confidence, Step, guess, negative, script,
+    Confidence, Finding, Level, Occurrence, Step, guess, negative, script,
     site::{Path, Site, object_step},
 };
 
@@ -38,12 +38,14 @@ pub(super) fn data(site: &mut Site<'_>) {
                 continue;
             }
             let decoded;
+            site.set_decoded(None);
             let content = if secret && section == "data" {
                 // Whatever is no text inside is a certificate, a key or an archive.
                 let plain: String = written.split_whitespace().collect();
                 match BASE64_STANDARD.decode(plain).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
                     Some(text) => {
                         decoded = text;
+                        site.set_decoded(Some(&decoded));
                         decoded.as_str()
                     }
                     None => continue,
@@ -52,6 +54,7 @@ pub(super) fn data(site: &mut Site<'_>) {
                 written
             };
             entry(site, &key, content, map, value, &path);
+            site.set_decoded(None);
         }
     }
 }
@@ -70,7 +73,7 @@ fn entry(site: &mut Site<'_>, key: &str, content: &str, map: &Node, node: &Node,
         && guess::is_image(&format!("{trimmed}:{tag}"))
     {
         // `trivy.repository` and `trivy.tag`.
-        return site.guess(&format!("{trimmed}:{tag}"), "config", node, path);
+        return site.guess_name(&format!("{trimmed}:{tag}"), trimmed, "config", node, path);
     }
     let named = guess::names_image(key);
     if guess::is_strict(trimmed)
@@ -110,15 +113,16 @@ pub(super) fn text(site: &mut Site<'_>, content: &str, node: &Node, path: &Path)
         }
         _ => return script::text(site, content, node, path),
     };
+    let level = site.level(node, content);
     for document in documents {
         if matches!(document.value, Value::Map(_) | Value::Seq(_)) {
-            inside(site, document, node, path);
+            inside(site, document, level, node, path);
         }
     }
 }
 
 /// Looks for images in a document inside a text, and brings what is found to the place of the text.
-fn inside(site: &mut Site<'_>, document: Node, node: &Node, path: &Path) {
+fn inside(site: &mut Site<'_>, document: Node, level: Option<Level>, node: &Node, path: &Path) {
     let field = |key: &str| document.get(key).and_then(Node::as_str).unwrap_or_default().to_owned();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
     let is_object = !api_version.is_empty() && !kind.is_empty();
@@ -131,6 +135,7 @@ fn inside(site: &mut Site<'_>, document: Node, node: &Node, path: &Path) {
     super::examine(&mut inner);
     site.budget = inner.budget;
     let findings = std::mem::take(&mut inner.found.findings);
+    let occurrences = std::mem::take(&mut inner.found.occurrences);
     let mut seen = Vec::new();
     for finding in findings {
         // One reason per image and text: the text is what a person looks at.
@@ -138,17 +143,33 @@ fn inside(site: &mut Site<'_>, document: Node, node: &Node, path: &Path) {
             continue;
         }
         seen.push(finding.written.clone());
-        let mut rule = "embedded object".to_owned();
-        let mut steps = vec![Step::Field { field: path.to_string() }];
-        for step in finding.provenance {
-            match step {
-                Step::File { .. } => {}
-                Step::Object { ref object, .. } if object.is_empty() => {}
-                Step::Rule { rule: inner } => rule = inner,
-                step => steps.push(step),
-            }
-        }
-        steps.push(Step::Rule { rule });
-        site.add_steps(&finding.written, Confidence::Guess, steps, node);
+        let finding = lifted(site, finding, node, path);
+        site.found.findings.push(finding);
     }
+    for mut occurrence in occurrences {
+        for piece in &mut occurrence.pieces {
+            piece.levels.splice(0..0, level);
+        }
+        if level.is_none() {
+            occurrence.pieces.clear();
+        }
+        let finding = lifted(site, occurrence.finding, node, path);
+        site.found.occurrences.push(Occurrence { finding, ..occurrence });
+    }
+}
+
+/// Returns a finding of a text as one of the object around it.
+fn lifted(site: &Site<'_>, finding: Finding, node: &Node, path: &Path) -> Finding {
+    let mut rule = "embedded object".to_owned();
+    let mut steps = vec![Step::Field { field: path.to_string() }];
+    for step in finding.provenance {
+        match step {
+            Step::File { .. } => {}
+            Step::Object { ref object, .. } if object.is_empty() => {}
+            Step::Rule { rule: inner } => rule = inner,
+            step => steps.push(step),
+        }
+    }
+    steps.push(Step::Rule { rule });
+    site.lifted(&finding.written, Confidence::Guess, steps, node)
 }

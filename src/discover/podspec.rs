@@ -9,7 +9,7 @@ use crate::{
     yaml::{Node, Value},
 };
 
-use super::{Confidence, Finding, Findings, Step, site::object_step};
+use super::{Confidence, Finding, Findings, Level, Occurrence, Piece, Role, Step, site::object_step};
 
 /// Where each kind keeps its pod spec. `extensions` was the group of workloads until Kubernetes 1.16, and install
 /// manifests of that age still circulate.
@@ -160,11 +160,15 @@ impl Reader<'_> {
             return self.report(diagnostic, node);
         }
         let Location { file, line, .. } = self.object.location(node);
-        self.found.findings.push(Finding {
+        let finding = Finding {
             written: written.clone(),
             confidence: Confidence::Schema,
             provenance: vec![Step::File { file, line: Some(line) }, self.step(), Step::Field { field }],
-        });
+        };
+        self.found.findings.push(finding.clone());
+        let level = Level { at: node.at, start: 0, end: written.len(), base64: false };
+        let pieces = vec![Piece { role: Role::Reference, levels: vec![level] }];
+        self.found.occurrences.push(Occurrence { finding, pieces });
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    Confidence,
+    Confidence, Role,
     fields::{self, Part, Selected},
     guess, shape,
     site::{Path, Site, object_step},
@@ -167,7 +167,9 @@ fn url(site: &mut Site<'_>, node: &Node, tail: &str, path: &Path, rule: &str) {
     let bare = ["docker://", "oci://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let whole = format!("{bare}{tail}");
     if guess::is_image(&whole) {
-        site.add(&whole, Confidence::Rule, rule, node, path);
+        let role = if tail.is_empty() { Role::Reference } else { Role::Name };
+        let pieces = site.piece(role, node, bare).into_iter().collect();
+        site.add_written(&whole, (Confidence::Rule, rule), node, path, pieces);
         site.settle(path.to_string());
     }
 }
@@ -179,7 +181,8 @@ fn pieces(site: &mut Site<'_>, at: &Selected<'_>, rule: &str) -> bool {
         return true;
     }
     let node = at.node.get(joined.keys[0]).unwrap_or(at.node);
-    site.add(&joined.text, Confidence::Rule, rule, node, &lead);
+    let pieces = site.pieces(at.node, &joined.parts);
+    site.add_written(&joined.text, (Confidence::Rule, rule), node, &lead, pieces);
     for key in &joined.keys {
         site.settle(at.path.key(key).to_string());
     }
@@ -226,7 +229,9 @@ fn one(site: &mut Site<'_>, text: &str, at: &Selected<'_>, rule: &str, author: A
         Author::Known | Author::User => text.parse::<Reference>().is_ok(),
     };
     if named {
-        site.add(joined.as_deref().unwrap_or(text), Confidence::Rule, rule, at.node, &at.path);
+        let role = if joined.is_some() { Role::Name } else { Role::Reference };
+        let pieces = site.piece(role, at.node, text).into_iter().collect();
+        site.add_written(joined.as_deref().unwrap_or(text), (Confidence::Rule, rule), at.node, &at.path, pieces);
         site.settle(field);
     } else if author != Author::Schema {
         unreadable(site, at, &format!("is no image reference: {text:?}"), author);

@@ -8,11 +8,11 @@
 use crate::{
     kube::Object,
     oci::Reference,
-    yaml::{Node, Value},
+    yaml::{Mark, Node, Value},
 };
 
 use super::{
-    Confidence,
+    Confidence, Level, Piece, Role,
     fields::{self, Part, Selected},
     guess, negative,
     rules::{Field, Form},
@@ -47,6 +47,19 @@ struct Default {
     image: String,
     /// The place in the definition, for people.
     place: Path,
+    /// What is written there, and where.
+    written: (String, Mark),
+}
+
+impl Default {
+    /// Returns where the image is written: in the definition, not in the object that leaves it out.
+    fn pieces(&self, site: &Site<'_>) -> Vec<Piece> {
+        let (text, at) = &self.written;
+        let role = if *text == self.image { Role::Reference } else { Role::Name };
+        let level = Level { at: *at, start: 0, end: text.len(), base64: false };
+        // Objects inside of texts know nothing of where definitions were read.
+        (site.depth == 0).then(|| Piece { role, levels: vec![level] }).into_iter().collect()
+    }
 }
 
 /// Reads every version of a definition.
@@ -172,13 +185,16 @@ impl Schema {
             if !own && pinned && guess::names_image(&key) {
                 let place = place.key("default").key(&key);
                 let (key, image) = (key.into_owned(), image.to_owned());
-                self.defaults.push(Default { parent: parts.to_vec(), whole: true, key, image, place });
+                let written = (image.clone(), value.at);
+                self.defaults.push(Default { parent: parts.to_vec(), whole: true, key, image, place, written });
             }
         }
     }
 
     fn default_of(&mut self, key: &str, property: &Node, around: &Node, parts: &[(Part, bool)], place: &Path) {
-        let Some(image) = property.get("default").and_then(Node::as_str) else { return };
+        let Some(node) = property.get("default") else { return };
+        let Some(image) = node.as_str() else { return };
+        let written = (image.to_owned(), node.at);
         let Ok(reference) = image.parse::<Reference>() else { return };
         let beside =
             |name: String| around.at_path(["properties", &name, "default"]).and_then(Node::text).map(str::to_owned);
@@ -199,7 +215,7 @@ impl Schema {
         if guess::is_image(&image) {
             let parent = parts[..parts.len() - 1].to_vec();
             let place = place.key("default");
-            self.defaults.push(Default { parent, whole: false, key: key.to_owned(), image, place });
+            self.defaults.push(Default { parent, whole: false, key: key.to_owned(), image, place, written });
         }
     }
 
@@ -211,7 +227,9 @@ impl Schema {
             for (path, node, absent) in holders(&object.node, &default.parent) {
                 let empty = node.get(&default.key).is_none_or(Node::is_null);
                 if absent || (!default.whole && node.as_map().is_some() && empty) {
-                    site.add(&default.image, Confidence::Rule, &rule, node, &path.key(&default.key));
+                    let path = path.key(&default.key);
+                    let pieces = default.pieces(site);
+                    site.add_written(&default.image, (Confidence::Rule, &rule), node, &path, pieces);
                 }
             }
         }
@@ -254,7 +272,8 @@ pub(super) fn defaults(site: &mut Site<'_>) {
         let rule = format!("default in the schema of {}.{}", schema.kind, schema.group);
         for default in &schema.defaults {
             let node = object.node.get("spec").unwrap_or(&object.node);
-            site.add(&default.image, Confidence::Rule, &rule, node, &default.place);
+            let pieces = default.pieces(site);
+            site.add_written(&default.image, (Confidence::Rule, &rule), node, &default.place, pieces);
         }
     }
 }

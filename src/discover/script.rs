@@ -40,7 +40,7 @@ pub(super) fn text(site: &mut Site<'_>, text: &str, node: &Node, path: &Path) {
                 if let Some((_, tag)) = tag
                     && guess::is_image(&format!("{value}:{tag}"))
                 {
-                    site.guess(&format!("{value}:{tag}"), RULE, node, path);
+                    site.guess_name(&format!("{value}:{tag}"), value, RULE, node, path);
                     continue;
                 }
             }

@@ -8,7 +8,7 @@ use crate::{
     yaml::Node,
 };
 
-use super::{Confidence, Context, Finding, Findings, Step};
+use super::{Confidence, Context, Finding, Findings, Level, Occurrence, Piece, Role, Step, place::span};
 
 /// One station on the way into an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +90,8 @@ const PAYLOAD_BYTES: usize = 8 << 20;
 /// How deep an object is followed: three times the deepest schema seen, and little enough for a thread's stack.
 pub(super) const MAX_LEVELS: usize = 200;
 
-/// Names an object for provenance.
-pub(super) fn object_step(object: &Object) -> Step {
+/// Returns the step that names an object in provenance.
+pub fn object_step(object: &Object) -> Step {
     let group = object.group();
     Step::Object {
         object: if group.is_empty() { object.kind.clone() } else { format!("{}.{group}", object.kind) },
@@ -112,6 +112,8 @@ pub(super) struct Site<'a> {
     /// Fields whose meaning is settled: no weaker rule looks at them again.
     settled: HashSet<String>,
     seen: HashSet<(String, String)>,
+    /// Where in memory the text lies that base64 of the value under examination stands for.
+    decoded: Option<(usize, usize)>,
 }
 
 impl<'a> Site<'a> {
@@ -124,6 +126,7 @@ impl<'a> Site<'a> {
             budget: PAYLOAD_BYTES,
             settled: HashSet::new(),
             seen: HashSet::new(),
+            decoded: None,
         }
     }
 
@@ -135,14 +138,55 @@ impl<'a> Site<'a> {
         self.settled.contains(field)
     }
 
+    /// Says that the value under examination is base64 and `text` is what it stands for; nothing ends that.
+    pub(super) fn set_decoded(&mut self, text: Option<&str>) {
+        self.decoded = text.map(|text| (text.as_ptr() as usize, text.len()));
+    }
+
+    /// Returns where `part` lies in the value of a scalar, when it is a slice of it or of what it stands for.
+    pub(super) fn level(&self, node: &Node, part: &str) -> Option<Level> {
+        if let Some((start, end)) = node.text().and_then(|text| span(text, part)) {
+            return Some(Level { at: node.at, start, end, base64: false });
+        }
+        let (from, length) = self.decoded?;
+        let start = (part.as_ptr() as usize).checked_sub(from)?;
+        let end = start.checked_add(part.len()).filter(|end| *end <= length && !part.is_empty())?;
+        Some(Level { at: node.at, start, end, base64: true })
+    }
+
+    /// Returns the piece that `part` of a scalar is; none when it is no slice of it.
+    pub(super) fn piece(&self, role: Role, node: &Node, part: &str) -> Option<Piece> {
+        self.level(node, part).map(|level| Piece { role, levels: vec![level] })
+    }
+
+    /// Returns the pieces of a reference whose keys stand in a mapping.
+    pub(super) fn pieces(&self, map: &Node, parts: &[(Role, &'static str)]) -> Vec<Piece> {
+        let piece = |(role, key): &(Role, &'static str)| {
+            let node = map.get(key)?;
+            self.piece(*role, node, node.text()?.trim())
+        };
+        parts.iter().filter_map(piece).collect()
+    }
+
     /// Adds a finding of a class; the same text in the same field counts once.
     pub(super) fn add(&mut self, written: &str, confidence: Confidence, rule: &str, node: &Node, path: &Path) {
+        let pieces = self.piece(Role::Reference, node, written).into_iter().collect();
+        self.add_written(written, (confidence, rule), node, path, pieces);
+    }
+
+    /// Adds a finding whose pieces the caller knows.
+    pub(super) fn add_written(
+        &mut self,
+        written: &str,
+        (confidence, rule): (Confidence, &str),
+        node: &Node,
+        path: &Path,
+        pieces: Vec<Piece>,
+    ) {
         let field = path.to_string();
-        if !self.seen.insert((field.clone(), written.to_owned())) {
-            return;
-        }
+        let first = self.seen.insert((field.clone(), written.to_owned()));
         let Location { file, line, .. } = self.object.location(node);
-        self.found.findings.push(Finding {
+        let finding = Finding {
             written: written.to_owned(),
             confidence,
             provenance: vec![
@@ -151,20 +195,30 @@ impl<'a> Site<'a> {
                 Step::Field { field },
                 Step::Rule { rule: rule.to_owned() },
             ],
-        });
+        };
+        if first {
+            self.found.findings.push(finding.clone());
+        }
+        self.found.occurrences.push(Occurrence { finding, pieces });
     }
 
-    /// Adds a finding with the steps behind the object.
-    pub(super) fn add_steps(&mut self, written: &str, confidence: Confidence, steps: Vec<Step>, node: &Node) {
+    /// Makes a finding with the steps behind the object.
+    pub(super) fn lifted(&self, written: &str, confidence: Confidence, steps: Vec<Step>, node: &Node) -> Finding {
         let Location { file, line, .. } = self.object.location(node);
         let mut provenance = vec![Step::File { file, line: Some(line) }, object_step(self.object)];
         provenance.extend(steps);
-        self.found.findings.push(Finding { written: written.to_owned(), confidence, provenance });
+        Finding { written: written.to_owned(), confidence, provenance }
     }
 
     /// Adds a finding that looks like an image and may be none.
     pub(super) fn guess(&mut self, written: &str, rule: &str, node: &Node, path: &Path) {
         self.add(written, Confidence::Guess, rule, node, path);
+    }
+
+    /// Adds a guess of which `name` is all that is written here: the tag stands elsewhere.
+    pub(super) fn guess_name(&mut self, written: &str, name: &str, rule: &str, node: &Node, path: &Path) {
+        let pieces = self.piece(Role::Name, node, name).into_iter().collect();
+        self.add_written(written, (Confidence::Guess, rule), node, path, pieces);
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic, node: &Node) {

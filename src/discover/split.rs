@@ -10,13 +10,15 @@
 
 use crate::{oci::Reference, yaml::Node};
 
-use super::guess;
+use super::{Role, guess};
 
 /// A reference put together, and the keys that it was put together from; the first one names the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Joined {
     pub(super) text: String,
     pub(super) keys: Vec<&'static str>,
+    /// What each key holds; the parts of the name first, in the order in which they are joined.
+    pub(super) parts: Vec<(Role, &'static str)>,
     /// Whether a tag or a digest was among the pieces.
     pub(super) pinned: bool,
 }
@@ -37,7 +39,7 @@ fn piece<'n>(map: &'n Node, keys: &[&'static str]) -> Option<(&'static str, &'n 
 }
 
 /// Says how a reference goes on after its name: `:tag@digest`.
-fn version(map: &Node, keys: &mut Vec<&'static str>) -> String {
+fn version(map: &Node, parts: &mut Vec<(Role, &'static str)>) -> String {
     let mut text = String::new();
     if let Some((key, tag)) = piece(map, TAGS) {
         match tag.strip_prefix("sha256:") {
@@ -46,7 +48,7 @@ fn version(map: &Node, keys: &mut Vec<&'static str>) -> String {
             None => text.push(':'),
         }
         text.push_str(tag.trim_start_matches(':'));
-        keys.push(key);
+        parts.push((Role::Tag, key));
     }
     if let Some((key, digest)) = piece(map, DIGESTS)
         && !text.contains('@')
@@ -59,7 +61,7 @@ fn version(map: &Node, keys: &mut Vec<&'static str>) -> String {
         } else {
             return text;
         }
-        keys.push(key);
+        parts.push((Role::Digest, key));
     }
     text
 }
@@ -70,53 +72,55 @@ pub(super) fn join(map: &Node) -> Option<Joined> {
     let registry = piece(map, REGISTRIES);
     let repository = piece(map, REPOSITORIES);
     let name = piece(map, NAMES);
-    let mut keys = Vec::new();
+    let mut parts = Vec::new();
+    let mut repeated = None;
     let mut text = String::new();
-    let mut put = |key: &'static str, part: &str| {
+    let mut put = |role: Role, key: &'static str, part: &str| {
         if !text.is_empty() {
             text.push('/');
         }
         text.push_str(part.trim_matches('/'));
-        keys.push(key);
+        parts.push((role, key));
     };
     match (repository, name) {
         (Some((key, repository)), name) => {
-            if let Some((key, registry)) = registry
-                && !repository.starts_with(registry)
-            {
-                put(key, registry);
+            match registry {
+                Some((key, registry)) if !repository.starts_with(registry) => put(Role::Registry, key, registry),
+                Some((key, _)) => repeated = Some((Role::Repeated, key)),
+                None => {}
             }
-            put(key, repository);
+            put(Role::Repository, key, repository);
             // `image` beside `repository` is the last part of the name.
             if let Some((key @ "image", name)) = name
                 && !name.contains(':')
                 && !repository.ends_with(&format!("/{name}"))
                 && repository != name
             {
-                put(key, name);
+                put(Role::Image, key, name);
             }
         }
         (None, Some((key, name))) => {
-            if let Some((key, registry)) = registry
-                && !name.starts_with(registry)
-            {
-                put(key, registry);
+            match registry {
+                Some((key, registry)) if !name.starts_with(registry) => put(Role::Registry, key, registry),
+                Some((key, _)) => repeated = Some((Role::Repeated, key)),
+                None => {}
             }
-            put(key, name);
+            put(Role::Repository, key, name);
         }
         (None, None) => return None,
     }
     let mut tail = Vec::new();
     let already = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) || text.contains('@');
     let after = if already { String::new() } else { version(map, &mut tail) };
-    keys.extend(tail);
+    let mut keys: Vec<&'static str> = parts.iter().chain(&tail).map(|(_, key)| *key).collect();
+    parts.extend(tail.into_iter().chain(repeated));
     text.push_str(&after);
     // The repository leads, because its place stands for the whole.
     if let Some(at) = keys.iter().position(|key| REPOSITORIES.contains(key)) {
         keys.swap(0, at);
     }
     text.parse::<Reference>().ok()?;
-    Some(Joined { text, keys, pinned: already || !after.is_empty() })
+    Some(Joined { text, keys, parts, pinned: already || !after.is_empty() })
 }
 
 /// Joins the pieces in a mapping of which nobody said that it is an image; `key` is the key that it stands under. More is
@@ -146,10 +150,16 @@ pub(super) fn with_tag_beside(text: &str, map: &Node) -> Option<Joined> {
     if reference.tag.is_some() || reference.digest.is_some() {
         return None;
     }
-    let mut keys = Vec::new();
-    let after = version(map, &mut keys);
+    let mut parts = Vec::new();
+    let after = version(map, &mut parts);
     let whole = format!("{text}{after}");
-    (!after.is_empty() && whole.parse::<Reference>().is_ok()).then_some(Joined { text: whole, keys, pinned: true })
+    let keys = parts.iter().map(|(_, key)| *key).collect();
+    (!after.is_empty() && whole.parse::<Reference>().is_ok()).then_some(Joined {
+        text: whole,
+        keys,
+        parts,
+        pinned: true,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    annotations, args, env, guess, negative, payload,
+    Confidence, Role, annotations, args, env, guess, negative, payload,
     site::{MAX_LEVELS, Path, Site, object_step},
     split,
 };
@@ -24,8 +24,8 @@ pub(super) fn find(site: &mut Site<'_>) {
     node(site, &object.node, &mut Path::default(), None);
 }
 
-/// A registry and a tag that hold for every image below: istio's `global`.
-type Hub<'n> = Option<(&'n str, &'n str)>;
+/// A registry and a tag that hold for every image below, and the value of the registry: istio's `global`.
+type Hub<'n> = Option<(&'n str, &'n str, &'n Node)>;
 
 fn node<'n>(site: &mut Site<'_>, at: &'n Node, path: &mut Path, hub: Hub<'n>) {
     if negative::is_other_field(path.keys(), path.len()) {
@@ -53,12 +53,14 @@ fn map<'n>(site: &mut Site<'_>, at: &'n Node, entries: &'n [(Node, Node)], path:
         return env::variable(site, at, path);
     }
     let text = |key: &str| at.get(key).and_then(Node::text).filter(|text| !text.is_empty());
-    let hub = text("hub").zip(text("tag")).or(hub);
+    let own = text("hub").zip(text("tag")).zip(at.get("hub"));
+    let hub = own.map(|((hub, tag), node)| (hub, tag, node)).or(hub);
     let lead = split::join_unnamed(at, &key).filter(|joined| !site.is_settled(&path.key(joined.keys[0]).to_string()));
     if let Some(joined) = &lead {
         let lead = path.key(joined.keys[0]);
         let place = at.get(joined.keys[0]).unwrap_or(at);
-        site.guess(&joined.text, "split reference", place, &lead);
+        let pieces = site.pieces(at, &joined.parts);
+        site.add_written(&joined.text, (Confidence::Guess, "split reference"), place, &lead, pieces);
         for key in &joined.keys {
             site.settle(path.key(key).to_string());
         }
@@ -70,7 +72,7 @@ fn map<'n>(site: &mut Site<'_>, at: &'n Node, entries: &'n [(Node, Node)], path:
             && !site.is_settled(&path.to_string())
             && let Some(joined) = beside(text, &key, at)
         {
-            site.guess(&joined, "split reference", value, path);
+            site.guess_name(&joined, text, "split reference", value, path);
             site.settle(path.to_string());
         }
         node(site, value, path, hub);
@@ -130,10 +132,13 @@ fn leaf<'n>(site: &mut Site<'_>, text: &str, at: &'n Node, path: &Path, hub: Hub
     if named
         && key == "image"
         && !trimmed.contains(['/', ':', '@'])
-        && let Some((hub, tag)) = hub
+        && let Some((hub, tag, node)) = hub
         && guess::is_image(&format!("{hub}/{trimmed}:{tag}"))
     {
-        return site.guess(&format!("{hub}/{trimmed}:{tag}"), "split reference", at, path);
+        let front = site.piece(Role::Registry, node, hub);
+        let pieces = front.into_iter().chain(site.piece(Role::Image, at, trimmed)).collect();
+        let whole = format!("{hub}/{trimmed}:{tag}");
+        return site.add_written(&whole, (Confidence::Guess, "split reference"), at, path, pieces);
     }
     if named && guess::is_image(trimmed) {
         site.guess(trimmed, "image field", at, path);

@@ -26,7 +26,7 @@ mod derive;
 mod origin;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,7 +39,7 @@ use crate::{
     error::{Classify, Diagnostic, Kind, Side},
     event::{Event, Observer, Phase},
     files, helm,
-    lock::{Lock, LockedImage},
+    lock::{Lock, LockedImage, Verified},
     oci::{Descriptor, Digest, ManifestKind, Platform, Reference},
     registry::{self, Registries},
     store::{self, Copied, Graph, LocalError, Policy, Routes, Slots, copy, walk},
@@ -242,6 +242,7 @@ struct Walked {
     platform: Option<Platform>,
     companions: Vec<Companion>,
     derived: Option<derive::Derived>,
+    verified: Vec<Verified>,
     because: serde_json::Value,
     warnings: Vec<Diagnostic>,
 }
@@ -348,7 +349,10 @@ async fn walk_image(job: &Job<'_>, images: &[&LockedImage]) -> Result<Walked, Er
         .map(|reason| serde_json::to_value(reason).unwrap_or_default())
         .collect::<Vec<_>>()
         .into();
-    Ok(Walked { references, root, origin, graph, platform, companions, derived, because, warnings })
+    // Names of one image may have been asked for different signatures; all of them are true of the image.
+    let verified = images.iter().flat_map(|image| image.verified.iter().cloned()).collect::<BTreeSet<_>>();
+    let verified = verified.into_iter().collect();
+    Ok(Walked { references, root, origin, graph, platform, companions, derived, verified, because, warnings })
 }
 
 /// Returns the platform of an image that is no index, from its configuration.
@@ -391,6 +395,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>, charts: Vec<Carried<'_>>) -> Res
             graph: &image.graph,
             platform: image.platform.clone(),
             derived_from: None,
+            verified: image.verified.clone(),
             attachments: image.companions.iter().map(charts::attachment).collect(),
             because: image.because.clone(),
         });
@@ -404,6 +409,7 @@ fn assemble(job: &Job<'_>, walked: Vec<Walked>, charts: Vec<Carried<'_>>) -> Res
                 graph: &derived.graph,
                 platform: None,
                 derived_from: Some(image.root.digest),
+                verified: Vec::new(),
                 attachments: Vec::new(),
                 because: serde_json::json!([]),
             });

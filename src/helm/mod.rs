@@ -28,6 +28,7 @@ mod schema;
 pub mod semver;
 mod strvals;
 pub mod template;
+pub mod text;
 mod unused;
 mod values;
 
@@ -40,7 +41,7 @@ pub use keys::KeySource;
 pub use output::{Show, to_helm_template_output};
 pub use overrides::Overrides;
 pub use package::Package;
-pub use render::{Options, Release, Rendered, render};
+pub use render::{Options, Release, Rendered, computed_values, render};
 pub use template::clock::Time;
 
 /// What enters from outside the chart.

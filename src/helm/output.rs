@@ -20,7 +20,9 @@ pub struct Show {
 /// # Errors
 /// [`Error::NoSuchTemplate`] when a pattern of `show_only` matches nothing.
 pub fn to_helm_template_output(rendered: &Rendered, show: &Show) -> Result<String, Error> {
-    let mut out = String::new();
+    let sizes = rendered.manifests.iter().chain(rendered.hooks.iter().map(|hook| &hook.manifest));
+    let size: usize = sizes.map(|manifest| manifest.template.len() + manifest.text.len() + 20).sum();
+    let mut out = String::with_capacity(size);
     let put = |out: &mut String, source: &str, text: &str| {
         for part in ["---\n# Source: ", source, "\n", text, "\n"] {
             out.push_str(part);

@@ -103,6 +103,17 @@ impl Overrides {
         self.merged().map(|_| ())
     }
 
+    /// Merges everything, without a chart, and writes it as JSON: what comes later is put on top of it.
+    ///
+    /// # Errors
+    /// The first file or flag that is malformed.
+    pub fn to_json(&self) -> Result<String, Error> {
+        let merged = self.merged()?;
+        let bytes = json::compact(&Value::Dict(merged))
+            .map_err(|message| Error::Values { origin: "failed to merge values".to_owned(), message })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Merges everything into one table.
     pub(super) fn merged(&self) -> Result<Rc<Dict>, Error> {
         let mut base = new_dict(Map::new());
@@ -141,4 +152,17 @@ impl Overrides {
 
 fn flag(name: &str, message: String) -> Error {
     Error::Values { origin: format!("failed parsing {name} data"), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_merged_can_be_put_below_something_else() {
+        let first = Overrides::new().file("a", "a: {b: 1, c: [x]}\nd: ~\n").set("a.b=2").to_json().unwrap();
+        let second = Overrides::new().file("first", first).file("then", "a: {b: 3}\ne: 1.10\n").to_json().unwrap();
+        assert_eq!(second, r#"{"a":{"b":3,"c":["x"]},"d":null,"e":1.1}"#);
+        assert!(Overrides::new().file("a", "[").to_json().is_err());
+    }
 }

@@ -7,6 +7,9 @@
 //! # Failure
 //! [`Error::Schema`] with every place that breaks the schema, chart by chart.
 
+mod collections;
+mod formats;
+
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
@@ -15,6 +18,8 @@ use super::{
     funcs::{json, regexes},
     template::value::{Dict, Map, Value},
 };
+
+use formats::has_format;
 
 /// How deep a check may go through references and values.
 const DEPTH: usize = 128;
@@ -414,186 +419,6 @@ impl<'s> Checker<'s> {
         self.check(schema, value, path, depth + 1);
         path.truncate(length);
     }
-
-    fn object(&mut self, map: &Map, value: &Value, path: &mut String, depth: usize, seen: &mut Seen) {
-        let key = |name: &str| map.get(name.as_bytes());
-        let have = entries(value).unwrap_or_default();
-        let missing: Vec<String> = key("required")
-            .and_then(items)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(text)
-            .filter(|name| !have.contains_key(name.as_bytes()))
-            .map(|name| format!("'{name}'"))
-            .collect();
-        match missing.as_slice() {
-            [] => {}
-            [one] => self.wrong(path, format!("missing property {one}")),
-            many => self.wrong(path, format!("missing properties {}", many.join(", "))),
-        }
-        let count = have.len() as f64;
-        if key("minProperties").and_then(number).is_some_and(|least| count < least) {
-            self.wrong(path, format!("minProperties: got {count}"));
-        }
-        if key("maxProperties").and_then(number).is_some_and(|most| count > most) {
-            self.wrong(path, format!("maxProperties: got {count}"));
-        }
-        let known = key("properties").and_then(entries).unwrap_or_default();
-        let patterns = key("patternProperties").and_then(entries).unwrap_or_default();
-        let mut extra = Vec::new();
-        for (name, item) in &have {
-            let shown = name.text();
-            let mut matched = false;
-            if let Some(schema) = known.get(name) {
-                matched = true;
-                self.inside(schema, item, path, &shown, depth);
-            }
-            for (pattern, schema) in &patterns {
-                if self.pattern(&pattern.text()).is_some_and(|pattern| pattern.is_match(name.bytes())) {
-                    matched = true;
-                    self.inside(schema, item, path, &shown, depth);
-                }
-            }
-            if matched {
-                seen.properties.push(name.bytes().to_vec());
-            } else {
-                match key("additionalProperties") {
-                    Some(Value::Bool(false)) => extra.push(format!("'{shown}'")),
-                    Some(schema) => {
-                        self.inside(schema, item, path, &shown, depth);
-                        seen.properties.push(name.bytes().to_vec());
-                    }
-                    None => {}
-                }
-            }
-            if let Some(schema) = key("propertyNames") {
-                self.check(schema, &Value::Str(name.clone()), path, depth + 1);
-            }
-        }
-        if !extra.is_empty() {
-            self.wrong(path, format!("additional properties {} not allowed", extra.join(", ")));
-        }
-        for keyword in ["dependencies", "dependentRequired", "dependentSchemas"] {
-            for (name, wanted) in key(keyword).and_then(entries).unwrap_or_default() {
-                if !have.contains_key(&name) {
-                    continue;
-                }
-                match items(&wanted) {
-                    Some(names) => {
-                        for other in names.iter().filter_map(text).filter(|other| !have.contains_key(other.as_bytes()))
-                        {
-                            self.wrong(
-                                path,
-                                format!("property '{other}' required, if '{}' property exists", name.text()),
-                            );
-                        }
-                    }
-                    None => {
-                        let below = self.check(&wanted, value, path, depth + 1);
-                        seen.add(below);
-                    }
-                }
-            }
-        }
-        if let Some(schema) = key("unevaluatedProperties")
-            && !seen.all_properties
-        {
-            let mut left = Vec::new();
-            for (name, item) in &have {
-                if seen.properties.iter().any(|known| known == name.bytes()) {
-                    continue;
-                }
-                match schema {
-                    Value::Bool(false) => left.push(format!("'{}'", name.text())),
-                    schema => self.inside(schema, item, path, &name.text(), depth),
-                }
-            }
-            if !left.is_empty() {
-                self.wrong(path, format!("unevaluated properties {} not allowed", left.join(", ")));
-            }
-            seen.all_properties = true;
-        }
-    }
-
-    fn array(&mut self, map: &Map, value: &Value, path: &mut String, depth: usize, seen: &mut Seen) {
-        let key = |name: &str| map.get(name.as_bytes());
-        let have = items(value).unwrap_or_default();
-        let count = have.len() as f64;
-        if key("minItems").and_then(number).is_some_and(|least| count < least) {
-            self.wrong(path, format!("minItems: got {count}"));
-        }
-        if key("maxItems").and_then(number).is_some_and(|most| count > most) {
-            self.wrong(path, format!("maxItems: got {count}"));
-        }
-        if let Some(Value::Bool(true)) = key("uniqueItems") {
-            let mut texts: Vec<String> = have.iter().map(canonical).collect();
-            texts.sort();
-            if texts.windows(2).any(|pair| pair[0] == pair[1]) {
-                self.wrong(path, "items must be unique");
-            }
-        }
-        let (first, rest) = match (key("prefixItems"), key("items")) {
-            (Some(first), rest) => (items(first).unwrap_or_default(), rest),
-            (None, Some(Value::List(first))) => (&first.items[..], key("additionalItems")),
-            (None, rest) => (&[][..], rest),
-        };
-        for (i, item) in have.iter().enumerate() {
-            match first.get(i).or(rest) {
-                Some(schema) => {
-                    self.inside(schema, item, path, &i.to_string(), depth);
-                    seen.items = seen.items.max(i + 1);
-                }
-                None => break,
-            }
-        }
-        if let Some(schema) = key("contains") {
-            let found = have.iter().filter(|item| self.holds(schema, item, path, depth + 1).is_some()).count() as f64;
-            let least = key("minContains").and_then(number).unwrap_or(1.0);
-            if found < least || key("maxContains").and_then(number).is_some_and(|most| found > most) {
-                self.wrong(path, format!("contains: {found} items match"));
-            }
-        }
-        if let Some(schema) = key("unevaluatedItems") {
-            for (i, item) in have.iter().enumerate().skip(seen.items) {
-                self.inside(schema, item, path, &i.to_string(), depth);
-            }
-            seen.items = have.len();
-        }
-    }
-}
-
-/// Checks the formats that the validator below helm checks; others are descriptions.
-fn has_format(text: &str, format: &str) -> bool {
-    use super::template::clock::Time;
-    match format {
-        "date-time" => Time::parse("2006-01-02T15:04:05.999999999Z07:00", &text.to_ascii_uppercase()).is_ok(),
-        "date" => Time::parse("2006-01-02", text).is_ok(),
-        "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
-        "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
-        "regex" => regexes::compile(text).is_ok(),
-        "email" => text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && is_host(host)),
-        "hostname" => is_host(text),
-        "uri" => {
-            text.split_once(':').is_some_and(|(scheme, _)| {
-                scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-            }) && !text.contains([' ', '\\'])
-        }
-        "uri-reference" => !text.contains([' ', '\\']),
-        _ => true,
-    }
-}
-
-fn is_host(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
-    !text.is_empty()
-        && text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
 }
 
 #[cfg(test)]

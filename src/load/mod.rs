@@ -24,9 +24,11 @@ mod once;
 mod plan;
 mod push;
 pub mod receipt;
+mod rollback;
 
 pub use plan::{ChartPlan, FileSet, ImagePlan, LoadPlan, plan};
 pub use push::{Job, Loaded, LoadedChart, push};
+pub use rollback::{Return, back, earlier};
 
 use crate::{
     archive,
@@ -63,6 +65,12 @@ pub enum Error {
     /// Something that was pushed does not answer.
     #[error("{} not answer after the push", .0.len())]
     Unanswered(Vec<Diagnostic>),
+    /// There is nothing to go back to.
+    #[error("there is nothing to go back to: {0}")]
+    NothingBefore(String),
+    /// What an earlier load brought is not whole any more.
+    #[error("the registry does not hold the earlier load whole any more, {} missing; no tag was moved: load its archive again, with --allow-rollback", counted_parts(.0.len()))]
+    Gone(Vec<Diagnostic>),
     /// The record of the last load cannot be read.
     #[error("the record of the last load in {place} cannot be read: {why}")]
     Record {
@@ -77,6 +85,10 @@ fn counted(number: usize) -> String {
     if number == 1 { "an image".to_owned() } else { format!("{number} images") }
 }
 
+fn counted_parts(number: usize) -> String {
+    if number == 1 { "one part is".to_owned() } else { format!("{number} parts are") }
+}
+
 impl Classify for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -88,7 +100,8 @@ impl Classify for Error {
             Error::Registry(cause) => cause.kind(),
             Error::File(cause) => cause.kind(),
             Error::SparseRefused(_) => Kind::Answer,
-            Error::Unanswered(_) => Kind::Incomplete,
+            Error::Unanswered(_) | Error::Gone(_) => Kind::Incomplete,
+            Error::NothingBefore(_) => Kind::NotFound,
         }
     }
 
@@ -96,14 +109,16 @@ impl Classify for Error {
         match self {
             Error::Archive(_) => Some(Side::Source),
             Error::Store(cause) => cause.side(),
-            Error::Registry(_) | Error::SparseRefused(_) | Error::Unanswered(_) => Some(Side::Target),
+            Error::Registry(_) | Error::SparseRefused(_) | Error::Unanswered(_) | Error::Gone(_) => Some(Side::Target),
             _ => None,
         }
     }
 
     fn diagnostics(&self) -> &[Diagnostic] {
         match self {
-            Error::SparseRefused(diagnostics) | Error::Unanswered(diagnostics) => diagnostics,
+            Error::SparseRefused(diagnostics) | Error::Unanswered(diagnostics) | Error::Gone(diagnostics) => {
+                diagnostics
+            }
             _ => &[],
         }
     }

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::Error;
 use crate::{
-    archive::{Archive, Attachment, CHARTS, Chart, FileArtifact, Image},
+    archive::{Archive, Attachment, CHARTS, Chart, FileArtifact, Image, Inventory},
     names::{Layout, Renamer, Target},
-    oci::{Descriptor, Digest, Reference, Repository, Tag},
+    oci::{Descriptor, Digest, Repository, Tag},
     store::{Graph, Policy, walk},
 };
 
@@ -81,6 +81,20 @@ impl LoadPlan {
     pub(super) fn named(&self) -> impl Iterator<Item = &ImagePlan> {
         self.images.iter().chain(self.charts.iter().map(|chart| &chart.pushed))
     }
+
+    /// Returns everything below a root, with it, that a registry has to hold.
+    pub fn contents(&self, root: &Digest) -> Vec<Descriptor> {
+        self.graph.below(root).iter().filter(|node| !node.is_foreign()).map(|node| node.descriptor.clone()).collect()
+    }
+}
+
+impl FileSet {
+    /// Returns the manifest of its artifact, and what the manifest names.
+    pub fn contents(&self) -> (Descriptor, Vec<Descriptor>) {
+        let artifact = &self.artifact;
+        let blobs = [&artifact.manifest.0, &artifact.config.0].into_iter().chain(&artifact.files).cloned();
+        (artifact.manifest.0.clone(), blobs.collect())
+    }
 }
 
 /// Files that become one artifact.
@@ -128,30 +142,18 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
         graph.merge(walk(&source, &roots(&chart.attachments), &Policy::default()).await?)?;
     }
     let mut images = Vec::new();
-    for image in inventory.images.iter().filter(|image| image.derived_from.is_none()) {
-        let mut places: BTreeMap<(Repository, String), Vec<Tag>> = BTreeMap::new();
-        for reference in &image.references {
-            let repository = renamer.image(&reference.host, &reference.repository)?;
-            places.entry((repository, name(reference))).or_default().extend(reference.tag.clone());
-        }
-        let size = size(&graph, &image.digest);
-        let sparse = graph.below(&image.digest).iter().any(|node| node.is_sparse());
-        for ((repository, source), mut tags) in places {
-            tags.sort();
-            tags.dedup();
-            images.push(ImagePlan {
-                source,
-                repository,
-                tags,
-                digest: image.digest,
-                sparse,
-                derived: derived.get(&image.digest).map(|derived| derived.digest),
-                size,
-                attachments: image.attachments.clone(),
-            });
-        }
+    for (image, repository, source, tags) in names(inventory, &mut renamer)? {
+        images.push(ImagePlan {
+            source,
+            repository,
+            tags,
+            digest: image.digest,
+            sparse: graph.below(&image.digest).iter().any(|node| node.is_sparse()),
+            derived: derived.get(&image.digest).map(|derived| derived.digest),
+            size: size(&graph, &image.digest),
+            attachments: image.attachments.clone(),
+        });
     }
-    images.sort_by(|a, b| (&a.source, a.digest).cmp(&(&b.source, b.digest)));
     let mut charts = Vec::with_capacity(inventory.charts.len());
     for chart in &inventory.charts {
         charts.extend(plan_chart(chart, &mut renamer, &graph)?);
@@ -165,6 +167,29 @@ pub async fn plan(archive: &Archive, target: Target, layout: Layout) -> Result<L
     }
     let state = renamer.own(&["bundle-state"])?;
     Ok(LoadPlan { target, layout, images, charts, files, state, graph })
+}
+
+/// Says under which names the images of an inventory lie in the target: for each its repository, the name that it had, and
+/// its tags; sorted by the name that it had.
+pub(super) fn names<'a>(
+    inventory: &'a Inventory,
+    renamer: &mut Renamer,
+) -> Result<Vec<(&'a Image, Repository, String, Vec<Tag>)>, Error> {
+    let mut named = Vec::new();
+    for image in inventory.images.iter().filter(|image| image.derived_from.is_none()) {
+        let mut places: BTreeMap<(Repository, String), Vec<Tag>> = BTreeMap::new();
+        for reference in &image.references {
+            let repository = renamer.image(&reference.host, &reference.repository)?;
+            places.entry((repository, reference.name())).or_default().extend(reference.tag.clone());
+        }
+        for ((repository, source), mut tags) in places {
+            tags.sort();
+            tags.dedup();
+            named.push((image, repository, source, tags));
+        }
+    }
+    named.sort_by(|a, b| (&a.2, a.0.digest).cmp(&(&b.2, b.0.digest)));
+    Ok(named)
 }
 
 fn roots(attachments: &[Attachment]) -> Vec<Descriptor> {
@@ -192,10 +217,6 @@ fn plan_chart(chart: &Chart, renamer: &mut Renamer, graph: &Graph) -> Result<Opt
     };
     let (name, version, digest) = (chart.name.clone(), chart.version.clone(), chart.digest);
     Ok(Some(ChartPlan { name, version, repository, tag, digest, size, pushed }))
-}
-
-fn name(reference: &Reference) -> String {
-    reference.name()
 }
 
 /// Writes a version as a tag: `+` becomes `_`, as Helm does for charts.

@@ -1,7 +1,8 @@
 //! What was loaded last: kept in the target registry and on the loading machine; the larger sequence counts.
 //!
 //! The record in the registry is an artifact `bundle-state:NAME`: what was done, and the signed `bundle.json` itself, so that
-//! nobody who can write to the registry can invent a sequence.
+//! nobody who can write to the registry can invent a sequence. Each record names the one before, which keeps a tag of its
+//! own, `NAME.before-…`, so that no garbage collection takes it: `rollback` follows this chain.
 //!
 //! # Invariants
 //! - Written after the last tag; a load that failed leaves the record of the one before.
@@ -16,9 +17,10 @@ use serde_json::json;
 
 use super::{Error, Loaded, plan::version_tag};
 use crate::{
-    archive::{Archive, Control, Time},
+    archive::{Control, Inventory, Time},
     files,
-    oci::{Descriptor, Digest, Manifest, media_type},
+    names::Layout,
+    oci::{Descriptor, Digest, Manifest, Tag, media_type},
     registry::{self, By, RawManifest, Remote},
     store::{Memory, Sink, read_manifest},
     tree::RelPath,
@@ -53,6 +55,11 @@ pub struct Receipt {
     /// The `bundle.json` that was loaded before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
+    /// The record before this one, in the same repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_record: Option<Digest>,
+    /// How names were made.
+    pub layout: String,
     /// When, in seconds since 1970 by the loading machine's clock.
     pub loaded_at: u64,
     /// Why an older archive was allowed.
@@ -63,6 +70,53 @@ pub struct Receipt {
     /// The charts as they are now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<super::push::LoadedChart>,
+}
+
+/// What is read of an earlier receipt. Everything else about it follows from the signed `bundle.json` beside it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Written {
+    pub previous_record: Option<Digest>,
+    pub layout: Option<String>,
+    #[serde(default)]
+    pub loaded_at: u64,
+}
+
+/// `bundle.json` and the files that sign it, by name: what a record holds of an archive.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    bundle: Bytes,
+    signatures: Vec<(String, Bytes)>,
+}
+
+impl Signed {
+    fn digest(&self) -> Digest {
+        Digest::sha256(&self.bundle)
+    }
+}
+
+impl From<&Control> for Signed {
+    fn from(control: &Control) -> Self {
+        Signed { bundle: control.bundle.clone(), signatures: control.signatures.clone() }
+    }
+}
+
+/// A record as it lies in the registry.
+#[derive(Clone, Debug)]
+pub struct Past {
+    pub(super) raw: RawManifest,
+    pub(super) control: Signed,
+    pub(super) inventory: Inventory,
+    pub(super) written: Written,
+}
+
+/// What came before a load: as far as is known by machine or registry, and the record that the registry holds.
+#[derive(Clone, Debug, Default)]
+pub struct Before {
+    /// What was loaded last.
+    pub last: Option<LastLoaded>,
+    /// The record in the registry, when a trusted key signed it.
+    pub record: Option<Past>,
 }
 
 /// What this machine remembers, by name of the bundle.
@@ -115,7 +169,7 @@ pub async fn last_loaded(
     state: Option<&Path>,
     name: &str,
     policy: Option<&Policy>,
-) -> Result<Option<LastLoaded>, Error> {
+) -> Result<Before, Error> {
     let mut last: Option<LastLoaded> = None;
     if let Some(folder) = state {
         let state = read_state(folder, target)?;
@@ -125,27 +179,40 @@ pub async fn last_loaded(
             newest_created: timestamp(state.newest_created),
         });
     }
-    if let Some(there) = in_registry(remote, name, policy).await?
-        && last.as_ref().is_none_or(|known| known.sequence < there.sequence)
-    {
-        let newest_created = last.map_or(there.newest_created, |known| known.newest_created.max(there.newest_created));
-        last = Some(LastLoaded { newest_created, ..there });
+    // Signed by a key that is not trusted any more, a record still warns nobody of anything: it is none.
+    let trusted = |past: &Past| policy.is_none_or(|policy| past.verify(policy).is_ok()) && past.inventory.name == name;
+    let record = read(remote, &By::Tag(version_tag(name))).await?.filter(trusted);
+    if let Some(past) = &record {
+        let there = past.last_loaded();
+        if last.as_ref().is_none_or(|known| known.sequence < there.sequence) {
+            let newest_created =
+                last.map_or(there.newest_created, |known| known.newest_created.max(there.newest_created));
+            last = Some(LastLoaded { newest_created, ..there });
+        }
     }
-    Ok(last)
+    Ok(Before { last, record })
 }
 
-async fn in_registry(remote: &Remote, name: &str, policy: Option<&Policy>) -> Result<Option<LastLoaded>, Error> {
-    let bad = |why: String| Error::Record { place: format!("{}/{}:{name}", remote.host(), remote.repository()), why };
-    let raw = match remote.manifest(&By::Tag(version_tag(name))).await {
+/// Reads a record; none when there is none.
+///
+/// # Errors
+/// [`Error::Record`] when it is something else; failures of the registry.
+pub(super) async fn read(remote: &Remote, by: &By) -> Result<Option<Past>, Error> {
+    let bad = |why: String| Error::Record { place: format!("{}/{}:{by}", remote.host(), remote.repository()), why };
+    let raw = match remote.manifest(by).await {
         Ok(raw) => raw,
         Err(registry::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let manifest =
         Manifest::parse(Some(&raw.descriptor.media_type), &raw.bytes).map_err(|error| bad(error.to_string()))?;
-    let mut bundle = None;
-    let mut signatures: Vec<(RelPath, Bytes)> = Vec::new();
+    let (mut bundle, mut written) = (None, None);
+    let mut signatures: Vec<(String, Bytes)> = Vec::new();
     for layer in &manifest.layers {
+        if layer.media_type.as_str() == RECEIPT_TYPE {
+            written = Some(read_manifest(remote, layer).await?);
+            continue;
+        }
         let Some(title) = layer.annotations.get(TITLE) else { continue };
         if layer.media_type.as_str() != CONTROL_TYPE {
             continue;
@@ -154,24 +221,56 @@ async fn in_registry(remote: &Remote, name: &str, policy: Option<&Policy>) -> Re
         if title == "bundle.json" {
             bundle = Some(bytes);
         } else {
-            signatures.push((title.parse().map_err(|error| bad(format!("{error}")))?, bytes));
+            signatures.push((title.clone(), bytes));
         }
     }
     let Some(bundle) = bundle else { return Err(bad("it holds no bundle.json".to_owned())) };
-    if let Some(policy) = policy {
-        // Signed by a key that is not trusted any more, it still warns nobody of anything: it is no record.
-        let _verdict = match trust::verify_control(policy, &bundle, &signatures) {
-            Ok(verdict) => verdict,
-            Err(_) => return Ok(None),
-        };
+    let Some(written) = written else { return Err(bad("it holds no receipt".to_owned())) };
+    let written = serde_json::from_slice(&written).map_err(|error| bad(error.to_string()))?;
+    let inventory = Inventory::parse(Path::new("the record"), &bundle).map_err(|error| bad(error.to_string()))?;
+    Ok(Some(Past { raw, control: Signed { bundle, signatures }, inventory, written }))
+}
+
+impl Past {
+    /// Returns what was loaded.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
     }
-    let inventory =
-        crate::archive::Inventory::parse(Path::new("the record"), &bundle).map_err(|error| bad(error.to_string()))?;
-    Ok((inventory.name == name).then(|| LastLoaded {
-        bundle_json: Digest::sha256(&bundle),
-        sequence: inventory.sequence,
-        newest_created: timestamp(inventory.created.seconds()),
-    }))
+
+    /// Returns the signed documents that it holds.
+    pub fn signed(&self) -> &Signed {
+        &self.control
+    }
+
+    /// Returns when, in seconds since 1970 by the clock of the machine that loaded it.
+    pub fn loaded_at(&self) -> u64 {
+        self.written.loaded_at
+    }
+
+    /// Checks who signed the `bundle.json` that the record holds.
+    ///
+    /// # Errors
+    /// Those of [`trust::verify_control`].
+    pub fn verify(&self, policy: &Policy) -> Result<trust::Verdict, trust::Error> {
+        let named = |(name, bytes): &(String, Bytes)| Some((name.parse::<RelPath>().ok()?, bytes.clone()));
+        // A name that no archive can have is left out, and the signature with it.
+        let files: Vec<(RelPath, Bytes)> = self.control.signatures.iter().filter_map(named).collect();
+        trust::verify_control(policy, &self.control.bundle, &files)
+    }
+
+    /// Returns what it says, for the rules of freshness.
+    pub fn last_loaded(&self) -> LastLoaded {
+        LastLoaded {
+            bundle_json: self.control.digest(),
+            sequence: self.inventory.sequence,
+            newest_created: timestamp(self.inventory.created.seconds()),
+        }
+    }
+
+    /// Returns the same as what an archive says about itself.
+    pub fn facts(&self) -> trust::ArchiveFacts {
+        facts(&self.inventory, self.control.digest())
+    }
 }
 
 /// Where a record is written, and what goes into it beside the load itself.
@@ -183,7 +282,9 @@ pub struct Record<'a> {
     /// The folder where this machine remembers.
     pub state: Option<&'a Path>,
     /// What was loaded before.
-    pub previous: Option<&'a LastLoaded>,
+    pub before: &'a Before,
+    /// How names were made.
+    pub layout: Layout,
     /// This machine's clock, in seconds since 1970.
     pub now: u64,
     /// Why an older archive was allowed.
@@ -194,10 +295,20 @@ pub struct Record<'a> {
 ///
 /// # Errors
 /// Failures of registry and disk.
-pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Result<Receipt, Error> {
-    let Record { remote, target, state, previous, now, rollback_reason } = record;
-    let inventory = archive.inventory();
-    let control = archive.control();
+pub async fn write(
+    record: Record<'_>,
+    inventory: &Inventory,
+    control: &Signed,
+    loaded: &Loaded,
+) -> Result<Receipt, Error> {
+    let Record { remote, target, state, before, layout, now, rollback_reason } = record;
+    let last = before.last.as_ref().map(|last| last.bundle_json);
+    // The same again adds nothing to the chain; the record before stays the one before.
+    let previous_record = match &before.record {
+        Some(past) if past.control.digest() == control.digest() => past.written.previous_record,
+        Some(past) => Some(past.raw.descriptor.digest),
+        None => None,
+    };
     let receipt = Receipt {
         api_version: "airgap-bundler/v1",
         kind: "Receipt",
@@ -205,13 +316,18 @@ pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Re
         version: inventory.version.clone(),
         sequence: inventory.sequence,
         bundle: control.digest(),
-        previous: previous.map(|last| last.bundle_json).filter(|before| *before != control.digest()),
+        previous: last.filter(|last| *last != control.digest()),
+        previous_record,
+        layout: layout.to_string(),
         loaded_at: now,
         rollback_reason,
         images: loaded.images.clone(),
         charts: loaded.charts.clone(),
     };
-    push(remote, &receipt, control, previous.is_none()).await?;
+    if let Some(past) = before.record.as_ref().filter(|past| Some(past.raw.descriptor.digest) == previous_record) {
+        remote.put_manifest(&past.raw, Some(&history_tag(&inventory.name, &past.raw.descriptor.digest))).await?;
+    }
+    push(remote, &receipt, control, last.is_none()).await?;
     if let Some(folder) = state {
         let mut state = read_state(folder, target)?;
         state.newest_created = state.newest_created.max(inventory.created.seconds());
@@ -225,7 +341,31 @@ pub async fn write(record: Record<'_>, archive: &Archive, loaded: &Loaded) -> Re
     Ok(receipt)
 }
 
-async fn push(remote: &Remote, receipt: &Receipt, control: &Control, first: bool) -> Result<(), Error> {
+/// Stands between the name of a bundle and the record that was written before the last one.
+const BEFORE: &str = ".before-";
+
+/// Returns the tag under which an earlier record is kept: with 64 bits of its digest, well below the 128 characters that a
+/// tag may have (distribution specification, "Pulling manifests").
+fn history_tag(name: &str, record: &Digest) -> Tag {
+    let name: String = version_tag(name).as_str().chars().take(100).collect();
+    let hex = record.hex();
+    version_tag(&format!("{name}{BEFORE}{}", hex.get(..16).unwrap_or(&hex)))
+}
+
+/// Returns the names of the bundles that were loaded into the repository of records.
+///
+/// # Errors
+/// Failures of the registry.
+pub async fn names(remote: &Remote) -> Result<Vec<String>, Error> {
+    let tags = match remote.tags().await {
+        Ok(tags) => tags,
+        Err(registry::Error::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(tags.iter().map(Tag::as_str).filter(|tag| !tag.contains(BEFORE)).map(str::to_owned).collect())
+}
+
+async fn push(remote: &Remote, receipt: &Receipt, control: &Signed, first: bool) -> Result<(), Error> {
     let memory = Memory::new();
     let text = serde_json::to_vec(receipt)
         .map_err(|error| Error::Record { place: "the receipt".into(), why: error.to_string() })?;
@@ -258,12 +398,11 @@ async fn push(remote: &Remote, receipt: &Receipt, control: &Control, first: bool
     Ok(remote.put_manifest(&raw, Some(&version_tag(&receipt.name))).await?)
 }
 
-/// Returns what an archive says about itself, for the rules of freshness.
-pub fn facts(archive: &Archive) -> trust::ArchiveFacts {
-    let inventory = archive.inventory();
+/// Returns what a verified `bundle.json` of this digest says about itself, for the rules of freshness.
+pub fn facts(inventory: &Inventory, bundle_json: Digest) -> trust::ArchiveFacts {
     let at = |time: Time| timestamp(time.seconds());
     trust::ArchiveFacts {
-        bundle_json: archive.control().digest(),
+        bundle_json,
         sequence: inventory.sequence,
         created: at(inventory.created),
         expires: inventory.expires.map(at),

@@ -35,6 +35,8 @@ pub enum Change {
     },
     /// It is there for other reasons, or comes from elsewhere.
     Reasons,
+    /// Other keys were found to have signed it.
+    Signers,
     /// Its content differs.
     Content,
     /// It was found before, and is not carried for other reasons.
@@ -59,6 +61,7 @@ impl fmt::Display for Difference {
             Change::Removed => write!(f, "{} is gone", self.what),
             Change::Moved { from, to } => write!(f, "{} moved from {} to {}", self.what, from.short(), to.short()),
             Change::Reasons => write!(f, "{} is there for other reasons", self.what),
+            Change::Signers => write!(f, "{} is signed by other keys than the lock says", self.what),
             Change::Content => write!(f, "{} has other content", self.what),
             Change::NotCarried { now: Some(why) } => write!(f, "{} was found and is not carried ({why})", self.what),
             Change::NotCarried { now: None } => write!(f, "{} is no longer among what is not carried", self.what),
@@ -108,6 +111,7 @@ impl Lock {
                     Change::Moved { from: before.digest, to: image.digest }
                 }
                 Some(before) if !same_reasons(before, image) => Change::Reasons,
+                Some(before) if before.verified != image.verified => Change::Signers,
                 Some(_) => continue,
             };
             found.push(Difference { what: name.to_string(), change });

@@ -78,8 +78,43 @@ pub struct LockedImage {
     /// The file that it comes from, relative to the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
+    /// Whose signatures of it were checked, because the spec wants them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<Verified>,
     /// Why it is here; never empty.
     pub because: Vec<Finding>,
+}
+
+/// A signature of upstream that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The key: the SHA-256 of its SPKI DER, in hex digits.
+    pub key: String,
+    /// The file of the key, as the spec names it.
+    pub file: String,
+    /// Where the signature was.
+    pub form: SignatureForm,
+}
+
+/// Says where a signature of an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureForm {
+    /// At cosign's tag beside the image, or in the same form among what refers to it.
+    Tag,
+    /// In a sigstore bundle that refers to the image.
+    Bundle,
+}
+
+impl SignatureForm {
+    /// Returns the word used in files and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SignatureForm::Tag => "tag",
+            SignatureForm::Bundle => "bundle",
+        }
+    }
 }
 
 /// One chart, with everything that it needs inside.
@@ -314,6 +349,12 @@ impl Lock {
             if let Some(archive) = &image.archive {
                 let _ = writeln!(out, "    archive: {}", quoted(archive));
             }
+            if !image.verified.is_empty() {
+                out.push_str("    verified:\n");
+            }
+            for signature in &image.verified {
+                let _ = writeln!(out, "      - {}", serde_json::to_string(signature).unwrap_or_default());
+            }
             out.push_str("    because:\n");
             for reason in &image.because {
                 let _ = writeln!(out, "      - {}", serde_json::to_string(reason).unwrap_or_default());
@@ -367,6 +408,7 @@ mod tests {
             size: 1000 + u64::from(seed),
             from: None,
             archive: None,
+            verified: Vec::new(),
             because: vec![Finding {
                 written: name.to_owned(),
                 confidence: Confidence::Schema,
@@ -438,6 +480,7 @@ mod tests {
     fn written_and_read_it_is_the_same() {
         let mut one = image("docker.io/library/nginx:1.27", 1);
         one.from = Some("quay.io/mirror/nginx:1.27".parse().unwrap());
+        one.verified = vec![Verified { key: "00".repeat(32), file: "a \"b\".pub".into(), form: SignatureForm::Bundle }];
         let lock = lock(vec![
             one,
             image("quay.io/a/b@sha256:4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a", 1),

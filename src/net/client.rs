@@ -17,7 +17,7 @@ use super::{
     queue::{HostQueue, Lane, Queues},
     retry::{self, Waits},
     secret::Secret,
-    settings::Settings,
+    settings::{Pinned, Settings},
     tls::Clients,
 };
 use crate::{
@@ -253,6 +253,21 @@ impl Client {
     pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
         let queues = Queues::new(settings.concurrency);
         Client(Arc::new(Inner { clients: Clients::new(settings), queues, observer }))
+    }
+
+    /// Makes a client that speaks with one server and with no other, on that server's own terms. Registries, certificate
+    /// folders and authorities of the settings do not apply.
+    ///
+    /// # Errors
+    /// When certificates, keys or the proxy cannot be used.
+    pub fn pinned(
+        settings: Settings,
+        server: &Url,
+        pinned: &Pinned,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Error> {
+        let queues = Queues::new(settings.concurrency);
+        Ok(Client(Arc::new(Inner { clients: Clients::pinned(settings, server, pinned)?, queues, observer })))
     }
 
     /// Returns the settings.

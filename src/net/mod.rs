@@ -23,6 +23,7 @@ mod body;
 mod client;
 mod environment;
 mod error;
+mod look;
 mod origin;
 mod queue;
 mod retry;
@@ -34,6 +35,7 @@ pub use body::{Abort, BodyStream, UploadStream};
 pub use client::{Client, Request, Response, Trial};
 pub use environment::Environment;
 pub use error::{CertificateProblem, Error};
+pub use look::certificates_of;
 pub use origin::{Refusal, authority, check_step, is_local, may_carry, same_origin, shown};
 pub use reqwest::{
     Method, Url,
@@ -41,5 +43,5 @@ pub use reqwest::{
 };
 pub use retry::{Policy, Waits, http_date, is_transient, retry_after};
 pub use secret::{Secret, printable};
-pub use settings::{ClientPair, HostSettings, Pem, Settings, Timeouts};
+pub use settings::{ClientPair, HostSettings, Pem, Pinned, Settings, Timeouts};
 pub use tls::install_crypto;

@@ -23,6 +23,9 @@ pub enum Refusal {
     /// A remote host must not make this machine talk to itself or to its neighbours' metadata services.
     #[error("it leads from another machine to a loopback or link-local address")]
     Local,
+    /// A client for one server is led to another.
+    #[error("this server is asked on terms of its own, which hold for no other")]
+    Elsewhere,
 }
 
 /// Tells whether two addresses have the same scheme, host and port (RFC 6454 section 5).

@@ -1,6 +1,6 @@
 //! What a user can say about reaching hosts.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{environment::Environment, retry::Policy, secret::Secret};
 use crate::oci::Host;
@@ -57,6 +57,22 @@ pub struct ClientPair {
     pub cert: Pem,
     /// The private key.
     pub key: Pem,
+}
+
+/// Says how one server is reached that has its own authorities and knows this client by certificate, such as the API
+/// server of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Pinned {
+    /// The only authorities that count; without them, those of the system.
+    pub ca: Option<Pem>,
+    /// The certificate and key that this client shows.
+    pub client: Option<ClientPair>,
+    /// The name of the server's certificate, which the address to ask must then bear, and where the server listens.
+    pub reached_at: Option<(String, Vec<SocketAddr>)>,
+    /// Whether any certificate is taken. Whoever sets this tells the user.
+    pub insecure: bool,
+    /// The proxy to use instead of what the environment says; can hold a password.
+    pub proxy: Option<Secret>,
 }
 
 /// Says when to give up waiting.

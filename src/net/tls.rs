@@ -13,7 +13,7 @@ use super::{
     error::{CertificateProblem, Error},
     origin,
     secret::printable,
-    settings::{ClientPair, Pem, Settings},
+    settings::{ClientPair, Pem, Pinned, Settings},
 };
 use crate::{files, oci::Host};
 
@@ -35,6 +35,8 @@ pub(super) struct Clients {
     made: Mutex<HashMap<Trust, Built>>,
     /// By registry and target, so that files are read once.
     known: Mutex<HashMap<(Option<Host>, String), Built>>,
+    /// The one client of a program part that speaks with one server only, and that server.
+    pinned: Option<(Url, Built)>,
 }
 
 /// How many targets are remembered; a server that redirects to ever new hosts must not fill the memory.
@@ -57,7 +59,44 @@ struct Trust {
 impl Clients {
     pub(super) fn new(settings: Settings) -> Self {
         install_crypto();
-        Clients { settings, made: Mutex::default(), known: Mutex::default() }
+        Clients { settings, made: Mutex::default(), known: Mutex::default(), pinned: None }
+    }
+
+    /// Makes the client for one server: its authorities are the only ones, and nothing else is ever asked.
+    pub(super) fn pinned(settings: Settings, server: &Url, pinned: &Pinned) -> Result<Self, Error> {
+        let mut clients = Clients::new(settings);
+        let host = origin::authority(server);
+        let identity = match &pinned.client {
+            Some(pair) => Some(together(&identity(&host, pair)?)?),
+            None => None,
+        };
+        let proxies = match &pinned.proxy {
+            Some(proxy) => vec![Proxy::all(proxy.expose()).map_err(|_| Error::Proxy { variable: "proxy-url" })?],
+            None => clients.proxies()?,
+        };
+        let mut builder = clients.base(&proxies, identity.as_ref());
+        if let Some((name, addresses)) = &pinned.reached_at {
+            builder = builder.resolve_to_addrs(name, addresses);
+        }
+        let setup = |cause: reqwest::Error| Error::Setup { cause: chain(&cause) };
+        let built = if pinned.insecure {
+            let client = builder.tls_certs_only([]).tls_danger_accept_invalid_certs(true).build().map_err(setup)?;
+            Built { client, no_roots: false }
+        } else if let Some(pem) = &pinned.ca {
+            let (path, text) = read(&host, pem)?;
+            let only = certificates(path, &text)?;
+            Built { client: builder.tls_certs_only(only).build().map_err(setup)?, no_roots: false }
+        } else {
+            clients.with_roots(Vec::new(), || {
+                let builder = clients.base(&proxies, identity.as_ref());
+                match &pinned.reached_at {
+                    Some((name, addresses)) => builder.resolve_to_addrs(name, addresses),
+                    None => builder,
+                }
+            })?
+        };
+        clients.pinned = Some((server.clone(), built));
+        Ok(clients)
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -66,6 +105,15 @@ impl Clients {
 
     /// Returns the client for requests to `target` on behalf of the registry `profile`.
     pub(super) fn get(&self, profile: Option<&Host>, target: &Url) -> Result<Built, Error> {
+        if let Some((server, built)) = &self.pinned {
+            // Who we are is for this server alone.
+            return if origin::same_origin(server, target) {
+                Ok(built.clone())
+            } else {
+                let cause = origin::Refusal::Elsewhere;
+                Err(Error::Redirect { from: origin::shown(server), to: origin::shown(target), cause })
+            };
+        }
         let key = (profile.cloned(), format!("{}://{}", target.scheme(), origin::authority(target)));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(built) = known.get(&key) {
@@ -144,7 +192,6 @@ impl Clients {
     }
 
     fn build(&self, trust: &Trust) -> Result<Built, Error> {
-        let timeouts = &self.settings.timeouts;
         let mut extra = Vec::new();
         for pem in &trust.authorities {
             extra.extend(certificates(None, pem)?);
@@ -153,6 +200,39 @@ impl Clients {
             let (path, text) = read("every host", pem)?;
             extra.extend(certificates(path, &text)?);
         }
+        let identity = match &trust.identity {
+            Some(pem) => Some(together(pem)?),
+            None => None,
+        };
+        let proxies = self.proxies()?;
+        self.with_roots(extra, || self.base(&proxies, identity.as_ref()))
+    }
+
+    fn base(&self, proxies: &[Proxy], identity: Option<&Identity>) -> reqwest::ClientBuilder {
+        let timeouts = &self.settings.timeouts;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("bundle/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(timeouts.connect)
+            .no_proxy();
+        for proxy in proxies {
+            builder = builder.proxy(proxy.clone());
+        }
+        if let Some(identity) = identity {
+            builder = builder.identity(identity.clone());
+        }
+        builder
+    }
+
+    /// Builds a client that trusts the system's authorities and these.
+    fn with_roots(
+        &self,
+        extra: Vec<Certificate>,
+        builder: impl Fn() -> reqwest::ClientBuilder,
+    ) -> Result<Built, Error> {
         // As everywhere, SSL_CERT_FILE stands in place of the system's list.
         let instead = match self.settings.environment.path("SSL_CERT_FILE") {
             Some(path) => {
@@ -160,31 +240,6 @@ impl Clients {
                 Some(certificates(path, &text)?)
             }
             None => None,
-        };
-        let identity = match &trust.identity {
-            Some(pem) => Some(Identity::from_pem(pem).map_err(|_| Error::Pem {
-                path: None,
-                cause: "the client certificate and its key cannot be used together",
-            })?),
-            None => None,
-        };
-        let proxies = self.proxies()?;
-        let builder = || {
-            let mut builder = reqwest::Client::builder()
-                .user_agent(concat!("bundle/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .http1_only()
-                .tcp_nodelay(true)
-                .connect_timeout(timeouts.connect)
-                .no_proxy();
-            for proxy in &proxies {
-                builder = builder.proxy(proxy.clone());
-            }
-            if let Some(identity) = &identity {
-                builder = builder.identity(identity.clone());
-            }
-            builder
         };
         let setup = |cause: reqwest::Error| Error::Setup { cause: chain(&cause) };
         if let Some(instead) = instead {
@@ -255,6 +310,11 @@ fn identity(whom: &str, pair: &ClientPair) -> Result<Vec<u8>, Error> {
     pem.push(b'\n');
     pem.extend(read(whom, &pair.key)?.1);
     Ok(pem)
+}
+
+fn together(pem: &[u8]) -> Result<Identity, Error> {
+    Identity::from_pem(pem)
+        .map_err(|_| Error::Pem { path: None, cause: "the client certificate and its key cannot be used together" })
 }
 
 /// Joins the messages of an error and its causes.

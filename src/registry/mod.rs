@@ -9,6 +9,7 @@
 //! | `remote.rs` | [`Remote`]: one repository; reading blobs |
 //! | `manifests.rs` | manifests and tags |
 //! | `upload.rs`, `session.rs`, `feed.rs` | writing blobs: the ladder of upload methods |
+//! | `probe.rs` | questions that change nothing |
 //! | `referrers.rs` | signatures and other content that refers to an image |
 //!
 //! # Invariants
@@ -29,6 +30,7 @@ mod error;
 mod feed;
 mod helper;
 mod manifests;
+mod probe;
 mod realm;
 mod referrers;
 mod remote;
@@ -42,6 +44,7 @@ pub use challenge::Challenge;
 pub use credentials::{Credentials, Found, Login};
 pub use error::{Error, Mismatch, PagesProblem, Place, Who};
 pub use manifests::{By, RawManifest};
+pub use probe::{Given, Pong};
 pub use remote::{Registries, Remote};
 pub use scope::Scopes;
 pub use wire::{Answer, ContentRange, LocationError, location, next_link, upload_range};

@@ -106,7 +106,7 @@ impl Registries {
         }
     }
 
-    fn endpoint(&self, host: &Host, asked: &Host) -> Arc<Endpoint> {
+    pub(super) fn endpoint(&self, host: &Host, asked: &Host) -> Arc<Endpoint> {
         let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let made = endpoints.entry((host.clone(), asked.clone())).or_insert_with(|| {
             let (client, credentials) = (self.0.client.clone(), self.0.credentials.clone());

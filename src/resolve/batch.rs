@@ -8,8 +8,9 @@
 
 use std::{path::Path, path::PathBuf, sync::Arc};
 
+use super::charts::Checkout;
 use crate::{
-    discover::{Context, Findings, Step},
+    discover::{Context, Findings, Step, object_step},
     error::Location,
     helm::render::Manifest,
     kube::Object,
@@ -21,6 +22,34 @@ use crate::{
 pub(super) struct Batch {
     pub(super) objects: Vec<Object>,
     pub(super) origin: Origin,
+    pub(super) via: Via,
+}
+
+/// The objects of GitOps tools on the way to a batch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Via {
+    /// Their steps, and the files that they stand in.
+    pub(super) way: Vec<Step>,
+    /// What mistakes begin with.
+    pub(super) subject: Option<String>,
+    /// How many of them there are.
+    pub(super) depth: usize,
+    /// Where the files are that paths in the objects mean.
+    pub(super) home: Home,
+    /// Whether the objects were made by another one, and are only followed further.
+    pub(super) made: bool,
+}
+
+/// Where the files are that paths in objects mean.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Home {
+    /// In the folder of the spec.
+    #[default]
+    Spec,
+    /// In a repository in git.
+    Git(Arc<Checkout>),
+    /// Nowhere: a chart made the objects.
+    Nowhere,
 }
 
 /// Where the objects of a batch come from.
@@ -41,9 +70,40 @@ pub(super) enum Origin {
     },
     /// A kustomization; its files relative to the spec, and the folder of the spec.
     Built { tree: Arc<Tree>, folder: PathBuf },
+    /// A kustomization or a file of a repository in git, and the repository as the lock names it.
+    Fetched { source: String },
 }
 
 impl Batch {
+    /// Makes a batch of what an entry of the spec names.
+    pub(super) fn new(objects: Vec<Object>, origin: Origin) -> Batch {
+        Batch { objects, origin, via: Via::default() }
+    }
+
+    /// Returns the way to an object, without the entry of the spec.
+    pub(super) fn way_to(&self, object: &Object) -> Vec<Step> {
+        let mut way = self.via.way.clone();
+        if self.via.made {
+            way.push(object_step(object));
+            return way;
+        }
+        if let Origin::Template { charts, variant, .. } = &self.origin {
+            way.extend(charts.iter().cloned());
+            way.extend(variant.iter().map(|variant| Step::Variant { variant: variant.clone() }));
+        }
+        let (mut file, mut line) = (object.origin.file.clone(), Some(object.origin.line));
+        self.origin.rename(&mut file, &mut line, None);
+        way.push(Step::File { file, line });
+        way.push(object_step(object));
+        way
+    }
+
+    /// Returns the place of an object, or of a value in it, as the user can open it.
+    pub(super) fn location(&self, object: &Object, at: Option<crate::yaml::Mark>) -> Location {
+        let at = at.unwrap_or(crate::yaml::Mark { line: object.origin.line, column: 1 });
+        self.origin.place(Location::new(&object.origin.file, at.line, at.column))
+    }
+
     /// Finds the images of the batch.
     pub(super) fn find(&self, context: &Context) -> Findings {
         let mut found = context.find(&self.objects);
@@ -51,7 +111,7 @@ impl Batch {
             let written = finding.written.clone();
             for step in &mut finding.provenance {
                 if let Step::File { file, line } = step {
-                    self.origin.rename(file, line, &written);
+                    self.origin.rename(file, line, Some(&written));
                 }
             }
             if let Origin::Template { charts, variant, .. } = &self.origin {
@@ -59,6 +119,7 @@ impl Batch {
                 let way = charts.iter().cloned().chain(variant);
                 finding.provenance.splice(0..0, way);
             }
+            finding.provenance.splice(0..0, self.via.way.iter().cloned());
         }
         for diagnostic in &mut found.diagnostics {
             diagnostic.at = diagnostic.at.take().map(|at| self.origin.place(at));
@@ -76,7 +137,9 @@ impl Batch {
 }
 
 impl Origin {
-    fn rename(&self, file: &mut String, line: &mut Option<u32>, written: &str) {
+    /// Names a file as the lock does; `written` is the image that the line must speak of, where lines may be those of
+    /// another file.
+    fn rename(&self, file: &mut String, line: &mut Option<u32>, written: Option<&str>) {
         match self {
             Origin::File(path) => file.clone_from(path),
             Origin::Template { file: path, manifest, .. } => {
@@ -88,8 +151,14 @@ impl Origin {
                 *line = line.filter(|line| {
                     let text = tree.get(file).and_then(|bytes| std::str::from_utf8(bytes).ok());
                     let text = text.and_then(|text| text.lines().nth((*line as usize).checked_sub(1)?));
-                    text.is_some_and(|text| names(text, written))
+                    written.is_none_or(|written| text.is_some_and(|text| names(text, written)))
                 });
+            }
+            Origin::Fetched { source } => {
+                *file = format!("{source}:{file}");
+                if written.is_some() {
+                    *line = None;
+                }
             }
         }
     }
@@ -101,6 +170,7 @@ impl Origin {
                 Location { line: template_line(manifest.as_deref(), at.line), column: 1, file: at.file }
             }
             Origin::Built { folder, .. } => Location { file: shown(folder, &at.file), ..at },
+            Origin::Fetched { source } => Location { file: format!("{source}:{}", at.file), ..at },
         }
     }
 }

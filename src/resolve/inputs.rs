@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Job,
+    Carried, Job,
     batch::{Batch, Origin, shown},
     charts::Acquirer,
+    gitops::{FLEET_FILE, fleet_bundle},
     kustomize,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     lock::{LockedFile, Member},
     net,
     oci::Digest,
+    registry::Registries,
     spec::{Entry, FileSource, ManifestSource},
     tree::RelPath,
 };
@@ -39,6 +41,8 @@ const READ: u64 = 1 << 20;
 pub(super) struct Read {
     pub(super) batches: Vec<Batch>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Charts that kustomizations ask for.
+    pub(super) charts: Vec<Carried>,
     /// Texts that cannot be read; the others are searched all the same, so that their mistakes are told in the same run.
     pub(super) failures: Failures,
 }
@@ -62,15 +66,13 @@ pub(super) async fn manifests<'a>(job: &Job<'a>, acquirer: &Arc<Acquirer>) -> Ve
 }
 
 async fn build(job: &Job<'_>, acquirer: &Arc<Acquirer>, path: &str, entry: &Entry) -> Result<Read, Failures> {
-    let (folder, path, entry) = (job.folder.to_owned(), path.to_owned(), entry.clone());
-    let (cluster, acquirer) = (job.spec.kubernetes.clone(), acquirer.clone());
-    let runtime = tokio::runtime::Handle::current();
-    let built =
-        files::blocking(move || kustomize::build(&folder, &path, &entry, &cluster, &acquirer, &runtime)).await?;
-    Ok(Read { batches: vec![built.batch], warnings: built.warnings, failures: Failures::new() })
+    let (workshop, path, entry) = (kustomize::Workshop::of(job, acquirer), path.to_owned(), entry.clone());
+    let built = files::blocking(move || kustomize::build(&workshop, &path, &entry)).await?;
+    Ok(Read { batches: vec![built.batch], warnings: built.warnings, charts: built.charts, failures: Failures::new() })
 }
 
 fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
+    let folder_of_spec = folder;
     let failed = |error: files::Error| {
         vec![(error.kind(), Diagnostic::error("manifest", format!("{}: {error}", entry.label)).at(entry.at.clone()))]
     };
@@ -82,19 +84,38 @@ fn local(folder: &Path, path: &str, entry: &Entry) -> Result<Read, Failures> {
     let limits = Limits { file_bytes: MAX_MANIFEST, ..Limits::default() };
     let tree = files::read_tree(&place, &limits, &|path, is_folder| is_folder || is_manifest_file(path.name()))
         .map_err(failed)?;
+    // A folder with a file of Fleet belongs to Fleet: what is in it may be values, a chart, a kustomization.
+    let folders: Vec<String> = tree
+        .iter()
+        .filter(|(path, _)| path.name() == FLEET_FILE)
+        .map(|(path, _)| path.parent().map(|folder| format!("{folder}/")).unwrap_or_default())
+        .collect();
+    let of_fleet = |path: &str| folders.iter().any(|folder| path.starts_with(folder.as_str()));
     let texts: Vec<Text> = tree
         .iter()
-        .filter(|(path, _)| is_manifest_file(path.name()))
+        .filter(|(path, _)| is_manifest_file(path.name()) && !of_fleet(path.as_str()))
         .map(|(inner, bytes)| {
             let path = format!("{}/{inner}", path.trim_end_matches('/'));
             Text::of(&shown(folder, &path), &path, bytes.clone())
         })
         .collect();
-    if texts.is_empty() {
+    if texts.is_empty() && folders.is_empty() {
         let text = format!("{}: no .yaml, .yml or .json file in {}", entry.label, place.display());
         return Err(vec![(Kind::Usage, Diagnostic::error("no-manifests", text).at(entry.at.clone()))]);
     }
-    Ok(documents(&texts))
+    let mut read = documents(&texts);
+    for folder in folders {
+        let inner = format!("{folder}{FLEET_FILE}");
+        let whole = format!("{}/{inner}", path.trim_end_matches('/'));
+        let Some(bytes) = tree.get(&inner) else { continue };
+        let Text { shown, path, .. } = Text::of(&shown(folder_of_spec, &whole), &whole, Bytes::new());
+        let name = path.strip_suffix(FLEET_FILE).unwrap_or(&path).trim_end_matches('/').to_owned();
+        match fleet_bundle(&name, &shown, &String::from_utf8_lossy(bytes)) {
+            Ok(object) => read.batches.push(Batch::new(vec![object], Origin::File(path))),
+            Err(failure) => read.failures.push(failure),
+        }
+    }
+    Ok(read)
 }
 
 /// One text of manifests.
@@ -121,7 +142,7 @@ fn documents(texts: &[Text]) -> Read {
             continue;
         };
         match kube::object::objects(name, text) {
-            Ok(objects) => all.batches.push(Batch { objects, origin: Origin::File(path.clone()) }),
+            Ok(objects) => all.batches.push(Batch::new(objects, Origin::File(path.clone()))),
             Err(mistakes) => all.failures.extend(mistakes.into_iter().map(|mistake| (Kind::Usage, mistake))),
         }
     }
@@ -129,12 +150,32 @@ fn documents(texts: &[Text]) -> Read {
 }
 
 async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Result<Bytes, Failures> {
-    let failed = |kind, text: String| {
+    fetch_file(job.registries, url, expected).await.map_err(|(kind, text)| {
         vec![(kind, Diagnostic::error("fetch", format!("{}: {text}", entry.label)).at(entry.at.clone()))]
-    };
+    })
+}
+
+/// Fetches a file and checks its digest.
+///
+/// # Errors
+/// What happened, in words that name the address.
+pub(super) async fn fetch_file(registries: &Registries, url: &str, expected: Digest) -> Result<Bytes, (Kind, String)> {
+    let bytes = get(registries, url, MAX_FETCHED).await?;
+    let actual = expected.same_algorithm(&bytes);
+    if actual != expected {
+        return Err((Kind::Corrupt, format!("{url} has the digest {actual}, and the spec says {expected}")));
+    }
+    Ok(bytes)
+}
+
+/// Fetches a file of at most `limit` bytes.
+///
+/// # Errors
+/// What happened, in words that name the address.
+pub(super) async fn get(registries: &Registries, url: &str, limit: usize) -> Result<Bytes, (Kind, String)> {
+    let failed = |kind: Kind, text: String| (kind, text);
     let parsed = url.parse::<net::Url>().map_err(|error| failed(Kind::Usage, format!("{url}: {error}")))?;
-    let response = job
-        .registries
+    let response = registries
         .client()
         .send(net::Request::get(parsed))
         .await
@@ -144,13 +185,7 @@ async fn fetch(job: &Job<'_>, url: &str, expected: Digest, entry: &Entry) -> Res
         status @ (401 | 403 | 404 | 410) => return Err(failed(Kind::NotFound, format!("{url} answers {status}"))),
         status => return Err(failed(Kind::Unavailable, format!("{url} answers {status}"))),
     }
-    let bytes = response.bytes(MAX_FETCHED).await.map_err(|error| failed(error.kind(), error.to_string()))?;
-    let actual = expected.same_algorithm(&bytes);
-    if actual != expected {
-        let text = format!("{url} has the digest {actual}, and the spec says {expected}");
-        return Err(failed(Kind::Corrupt, text));
-    }
-    Ok(bytes)
+    response.bytes(limit).await.map_err(|error| failed(error.kind(), error.to_string()))
 }
 
 /// Hashes every file of the spec.

@@ -11,12 +11,15 @@
 //! |---|---|
 //! | `inputs.rs` | reading manifests and files |
 //! | `kustomize/` | building kustomizations |
+//! | `remotes.rs` | what remote addresses stand for |
+//! | `gitops/` | objects of GitOps tools, followed to their charts and kustomizations |
 //! | `charts/` | fetching, completing and rendering charts |
 //! | `batch.rs` | objects between reading and searching |
 //! | `search.rs` | all objects at once: what is an image, and what becomes of guesses |
 //! | `beyond.rs` | optional images; what is found and not carried |
 //! | `parallel.rs` | work on all processors |
 //! | `pin.rs` | tag → digest, keeping the pins of the lock before |
+//! | `signatures.rs` | who must have signed what is pinned |
 //!
 //! # Invariants
 //! - Everything that cannot be read, understood or pinned is an error; nothing is left out in silence.
@@ -29,11 +32,14 @@
 mod batch;
 mod beyond;
 pub mod charts;
+mod gitops;
 mod inputs;
 mod kustomize;
 mod parallel;
 mod pin;
+mod remotes;
 mod search;
+mod signatures;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -174,6 +180,13 @@ pub struct Wanted {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A chart on its way into the lock.
+#[derive(Clone, Debug)]
+struct Carried {
+    locked: LockedChart,
+    package: helm::Package,
+}
+
 /// One image before it is pinned.
 #[derive(Clone, Debug, Default)]
 pub struct WantedImage {
@@ -198,6 +211,7 @@ impl Wanted {
                 size: 0,
                 from: None,
                 archive: None,
+                verified: Vec::new(),
                 because: Vec::new(),
             };
             LockedImage {
@@ -227,18 +241,22 @@ impl Wanted {
 /// # Errors
 /// Every mistake in every input.
 pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
-    let mut failures: Vec<(Kind, Diagnostic)> =
-        unsupported(job.spec).into_iter().map(|diagnostic| (Kind::Usage, diagnostic)).collect();
+    let mut failures: Vec<(Kind, Diagnostic)> = signatures::rules(job).err().unwrap_or_default();
     let mut wanted = Wanted::default();
     // What several entries need is fetched once.
     let acquirer = Arc::new(Acquirer::new(job.registries));
     let (read, fetched) = tokio::join!(inputs::manifests(job, &acquirer), charts::charts(job, &acquirer));
     let mut all = Vec::with_capacity(read.len() + fetched.len());
+    // Charts of the spec that are at hand stand in for those that objects name.
+    let mut copies = Vec::new();
     for (entry, result) in read {
         match result {
             Ok(read) => {
                 wanted.warnings.extend(read.warnings);
                 failures.extend(read.failures);
+                for chart in read.charts {
+                    carry(&mut wanted, &mut failures, &entry.label, &entry.at, chart);
+                }
                 all.push(Input {
                     label: entry.label.clone(),
                     at: entry.at.clone(),
@@ -264,14 +282,25 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
                 });
                 wanted.warnings.extend(outcome.warnings);
                 failures.extend(outcome.failures);
-                carry(&mut wanted, &mut failures, chart, outcome.locked, outcome.package);
+                let carried = Carried { locked: outcome.locked, package: outcome.package };
+                if matches!(chart.source, crate::spec::ChartSource::Path(_)) {
+                    copies.push(carried.clone());
+                }
+                carry(&mut wanted, &mut failures, &chart.entry.label, &chart.entry.at, carried);
             }
             Err(mistakes) => failures.extend(mistakes),
         }
     }
+    let followed = gitops::follow(job, &acquirer, &mut all, copies).await;
+    wanted.warnings.extend(followed.warnings);
+    failures.extend(followed.failures);
+    for (label, at, chart) in followed.charts {
+        carry(&mut wanted, &mut failures, &label, &at, chart);
+    }
     let (spec, folder) = (job.spec.clone(), job.folder.to_owned());
     let places: BTreeMap<String, Location> = all.iter().map(|input| (input.label.clone(), input.at.clone())).collect();
-    let outcome = files::blocking(move || search::search(&spec, &folder, &all)).await;
+    let settled = followed.settled;
+    let outcome = files::blocking(move || search::search(&spec, &folder, &all, &settled)).await;
     wanted.warnings.extend(outcome.warnings);
     wanted.not_carried = outcome.not_carried;
     failures.extend(outcome.failures);
@@ -296,27 +325,27 @@ pub async fn gather(job: &Job<'_>) -> Result<Wanted, Error> {
     if failures.is_empty() {
         return Ok(wanted);
     }
-    let undecided = failures.iter().all(|(kind, _)| *kind == Kind::Incomplete);
+    let undecided = failures.iter().all(|(_, diagnostic)| diagnostic.code == "guess-undecided");
     let what = if undecided { "guesses that nobody decided about" } else { "its inputs" };
     Err(Error::of(what, failures))
 }
 
 /// Takes a chart; one that two entries carry is carried once.
-fn carry(
-    wanted: &mut Wanted,
-    failures: &mut Vec<(Kind, Diagnostic)>,
-    chart: &crate::spec::Chart,
-    locked: LockedChart,
-    package: helm::Package,
-) {
-    let at = &chart.entry.at;
+fn carry(wanted: &mut Wanted, failures: &mut Vec<(Kind, Diagnostic)>, label: &str, at: &Location, chart: Carried) {
+    let Carried { locked, package } = chart;
     let same = |other: &&mut LockedChart| other.chart == locked.chart && other.version == locked.version;
     match wanted.charts.iter_mut().find(same) {
-        Some(other) if other.digest == locked.digest => other.because.extend(locked.because),
+        Some(other) if other.digest == locked.digest => {
+            for way in locked.because {
+                if !other.because.contains(&way) {
+                    other.because.push(way);
+                }
+            }
+        }
         Some(other) => {
             let text = format!(
-                "{}: {} {} has other content here than from {}",
-                chart.entry.label, locked.chart, locked.version, other.source
+                "{label}: {} {} has other content here than from {}",
+                locked.chart, locked.version, other.source
             );
             failures.push((
                 Kind::Usage,
@@ -370,17 +399,6 @@ fn add(
     }
 }
 
-/// Returns what the spec asks for and this version cannot do: refused, because half of it would be worse than nothing.
-fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
-    let refuse = |entry: &crate::spec::Entry, what: &str| {
-        Diagnostic::error("unsupported", format!("{}: {what} are not resolved by this version", entry.label))
-            .at(entry.at.clone())
-    };
-    let verify = spec.verify.iter().map(|verify| refuse(&verify.entry, "upstream signature policies"));
-    let issuer = spec.issuer.iter().map(|issuer| refuse(&issuer.entry, "certificate authorities"));
-    verify.chain(issuer).collect()
-}
-
 /// Resolves a spec: gathers everything that it asks for and pins it.
 ///
 /// # Errors
@@ -388,7 +406,9 @@ fn unsupported(spec: &Spec) -> Vec<Diagnostic> {
 pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
     let wanted = gather(job).await?;
     let pinned = pin::pin(job, &wanted.images).await?;
-    let images: Vec<LockedImage> = pinned;
+    let mut images: Vec<LockedImage> = pinned;
+    let mut warnings = wanted.warnings;
+    warnings.extend(signatures::check(job, &mut images).await?);
     let mut lock = Lock {
         name: job.spec.name.clone(),
         version: job.spec.version.clone(),
@@ -400,5 +420,18 @@ pub async fn resolve(job: &Job<'_>) -> Result<Resolution, Error> {
         files: wanted.files,
     };
     lock.sequence = lock.next_sequence(job.previous, job.date);
-    Ok(Resolution { lock, packages: wanted.packages, warnings: wanted.warnings })
+    Ok(Resolution { lock, packages: wanted.packages, warnings })
+}
+
+/// Checks the signatures that the spec wants of the images of a lock, and returns the lock as it is with what was found.
+///
+/// # Errors
+/// Every image that is not signed as it must be.
+pub async fn verify(job: &Job<'_>, lock: &Lock) -> Result<(Lock, Vec<Diagnostic>), Error> {
+    let mut lock = lock.clone();
+    for image in &mut lock.images {
+        image.verified.clear();
+    }
+    let warnings = signatures::check(job, &mut lock.images).await?;
+    Ok((lock, warnings))
 }

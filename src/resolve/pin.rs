@@ -45,6 +45,7 @@ async fn one(job: &Job<'_>, reference: &Reference, image: &WantedImage) -> Resul
         size: root.size,
         from: image.from.clone(),
         archive: image.archive.clone(),
+        verified: Vec::new(),
         because: image.because.clone(),
     };
     let failed = |error: &dyn Classify| {

@@ -52,6 +52,31 @@ pub(super) struct Listed {
     pub(super) findings: Vec<Finding>,
 }
 
+/// Fields that were followed to what they mean, by object: what is found in them counts no more. A field is told by how its
+/// path begins.
+#[derive(Debug, Default)]
+pub(super) struct Settled(BTreeMap<Step, BTreeSet<String>>);
+
+impl Settled {
+    pub(super) fn add(&mut self, object: Step, field: String) {
+        self.0.entry(object).or_default().insert(field);
+    }
+
+    fn holds(&self, provenance: &[Step]) -> bool {
+        let first = provenance.windows(2).find_map(|pair| match pair {
+            [object @ Step::Object { .. }, Step::Field { field }] => Some((object, field)),
+            _ => None,
+        });
+        let Some((object, field)) = first else { return false };
+        self.0.get(object).is_some_and(|fields| {
+            let below = |start: &String| {
+                field.strip_prefix(start.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            fields.iter().any(below)
+        })
+    }
+}
+
 /// What came out.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -64,17 +89,17 @@ pub(super) struct Outcome {
 }
 
 /// Searches everything.
-pub(super) fn search(spec: &Spec, folder: &std::path::Path, inputs: &[Input]) -> Outcome {
+pub(super) fn search(spec: &Spec, folder: &std::path::Path, inputs: &[Input], settled: &Settled) -> Outcome {
     let mut context = Context::new(rules(&spec.discovery));
-    for batch in inputs.iter().flat_map(|input| &input.batches) {
+    for batch in inputs.iter().flat_map(|input| &input.batches).filter(|batch| !batch.via.made) {
         context.learn(&batch.objects);
     }
     let mut outcome = Outcome::default();
-    let batches: Vec<&Batch> = inputs.iter().flat_map(|input| &input.batches).collect();
+    let batches: Vec<&Batch> = inputs.iter().flat_map(|input| &input.batches).filter(|batch| !batch.via.made).collect();
     let mut searched = parallel::each(&batches, |batch| batch.find(&context)).into_iter();
     let mut findings = Vec::new();
     for input in inputs {
-        find(input, &mut searched, &mut findings, &mut outcome);
+        find(input, settled, &mut searched, &mut findings, &mut outcome);
     }
     let mut policy = policy(spec);
     let listed: Vec<Finding> = inputs
@@ -124,14 +149,15 @@ fn ignores(discovery: &Discovery, image: &Reference) -> bool {
 /// Takes what was found in the batches of an input, once each.
 fn find(
     input: &Input,
+    settled: &Settled,
     searched: &mut impl Iterator<Item = Findings>,
     findings: &mut Vec<Finding>,
     outcome: &mut Outcome,
 ) {
     // What one set of values says, no other one says again.
     let mut said = BTreeSet::new();
-    for (batch, found) in input.batches.iter().zip(searched) {
-        for finding in found.findings {
+    for (batch, found) in input.batches.iter().filter(|batch| !batch.via.made).zip(searched) {
+        for finding in found.findings.into_iter().filter(|finding| !settled.holds(&finding.provenance)) {
             let plain = Finding {
                 provenance: finding
                     .provenance
@@ -150,7 +176,7 @@ fn find(
             if !said.insert(format!("{place} {}", diagnostic.message)) {
                 continue;
             }
-            let diagnostic = match &input.subject {
+            let diagnostic = match batch.via.subject.as_ref().or(input.subject.as_ref()) {
                 Some(subject) => of_chart(diagnostic, subject, batch.variant()),
                 None => diagnostic,
             };
@@ -244,9 +270,10 @@ fn report(spec: &Spec, folder: &std::path::Path, inputs: &[Input], decision: &De
 /// Returns the first place of a guess as the user can open it: the manifest, or the entry of the chart.
 fn place(folder: &std::path::Path, inputs: &[Input], refused: &Refused) -> Option<Location> {
     let first = refused.findings.first()?;
-    let in_chart = first.provenance.iter().any(|step| matches!(step, Step::Chart { .. }));
-    let file = first.provenance.iter().find_map(|step| match step {
-        Step::File { file, line: Some(line) } if !in_chart && !file.contains("://") => Some((file, *line)),
+    // What a chart makes stands in no file that the user can open; the object that names the chart may.
+    let outside = first.provenance.iter().take_while(|step| !matches!(step, Step::Chart { .. }));
+    let file = outside.into_iter().find_map(|step| match step {
+        Step::File { file, line: Some(line) } if !file.contains("://") => Some((file, *line)),
         _ => None,
     });
     match (file, first.provenance.first()) {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    keys::{Key, Shape, Table},
+    keys::{self, Key, Shape, Table},
     model::Entry,
 };
 
@@ -24,6 +24,9 @@ pub(super) struct Fields<'n> {
     pub(super) node: &'n Node,
     found: Vec<(&'static str, &'n Node)>,
 }
+
+/// What keys are called elsewhere that describe signatures by certificates.
+const KEYLESS: &[&str] = &["keyless", "identity", "issuer", "subject", "certificate", "oidc", "fulcio", "rekor"];
 
 impl<'n> Fields<'n> {
     /// Returns the value of a key.
@@ -101,7 +104,11 @@ impl<'a> Checker<'a> {
 
     fn unknown(&mut self, name: &Node, written: &str, table: &Table, place: &str) {
         let names = || table.keys.iter().map(|key| key.name);
+        let is_keyless = std::ptr::eq(table, &keys::VERIFY) && KEYLESS.iter().any(|word| written.contains(word));
         let hint = match nearest(written, names()) {
+            _ if is_keyless => {
+                "keyless signatures are not checked, only those by public keys: `key` names the file".to_owned()
+            }
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("keys are {}", names().collect::<Vec<_>>().join(", ")),
         };

@@ -75,6 +75,7 @@ pub(super) static BUNDLE: Table = table(
         key("kubernetes", Shape::Object(&KUBERNETES), "The cluster that charts see as .Capabilities"),
         key("registries", Shape::ByName(&REGISTRY), "How to reach a source host; nothing here changes an image's name"),
         key("substitutions", Shape::Objects(&SUBSTITUTION), "Sources that died or moved"),
+        key("remotes", Shape::ByName(&REMOTE), "What addresses in kustomizations and GitOps objects stand for"),
         key("charts", Shape::Objects(&CHART), "Helm charts"),
         key("manifests", Shape::Objects(&MANIFEST), "Kubernetes manifests"),
         key("images", Shape::TextsOrObjects(&IMAGE), "Images and other OCI artifacts"),
@@ -123,6 +124,17 @@ pub(super) static SUBSTITUTION: Table = table(
         key("reason", Shape::Text, "Why"),
     ],
 );
+
+pub(super) static REMOTE: Table = Table {
+    about: "What an address stands for: that of a base, of a file, or of a whole repository",
+    keys: &[
+        key("path", Shape::Text, "A file or a folder that stands in for it, relative to the spec"),
+        key("sha256", Shape::Text, "The SHA-256 of the file that the address answers"),
+        key("commit", Shape::Text, "The commit of the repository that is taken, in full"),
+        only_with("commit", "repo", Shape::Text, "Where the repository is reached instead, git+https://…"),
+    ],
+    one_of: &["path", "sha256", "commit"],
+};
 
 pub(super) static CHART: Table = Table {
     about: "A Helm chart",
@@ -196,7 +208,7 @@ pub(super) static DISCOVERY: Table = table(
             "What happens to images that only other values of a chart bring",
         ),
         key("accept", Shape::Objects(&SELECTION), "Guesses that are right, and optional images that are wanted"),
-        key("ignore", Shape::Objects(&SELECTION), "Findings that do not count"),
+        key("ignore", Shape::Objects(&IGNORED), "Findings that do not count, and GitOps objects that are not followed"),
         key("rules", Shape::Objects(&RULE), "Fields of custom resources that name images"),
     ],
 );
@@ -208,6 +220,20 @@ pub(super) static SELECTION: Table = table(
         key("reason", Shape::Text, "Why"),
     ],
 );
+
+pub(super) static IGNORED: Table = Table {
+    about: "What does not count, by pattern",
+    keys: &[
+        key("image", Shape::Text, "A full reference in which * stands for any characters"),
+        key(
+            "object",
+            Shape::Text,
+            "An object of a GitOps tool that is not followed, as messages name it; * stands for any characters",
+        ),
+        key("reason", Shape::Text, "Why"),
+    ],
+    one_of: &["image", "object"],
+};
 
 pub(super) static RULE: Table = table(
     "Fields of a custom resource that name images",
@@ -231,6 +257,7 @@ pub(super) static ISSUER: Table = table(
     &[
         required("organization", Shape::Text, "The organization in the certificates"),
         key("domains", Shape::Texts, "The domains that certificates may name"),
+        key("ipRanges", Shape::Texts, "The ranges of addresses that certificates may name, such as 10.0.0.0/8"),
         key("replaces", Shape::Texts, "Names of issuers that the internal authority stands in for"),
     ],
 );

@@ -35,9 +35,10 @@ use crate::{
 
 pub use model::{
     Chart, ChartSource, ChartValues, Discovery, Entry, File, FileSource, Guesses, Image, Issuer, Kubernetes, Manifest,
-    ManifestSource, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution, Variant, Verify,
+    ManifestSource, Mirror, Optional, Registry, Remote, RemoteSource, Rule, Selection, Spec, Substitution, Unfollowed,
+    Variant, Verify,
 };
-pub use names::{DurationError, Pattern, PatternError, Prefix, PrefixError, SizeError, duration, size};
+pub use names::{DurationError, ObjectPattern, Pattern, PatternError, Prefix, PrefixError, SizeError, duration, size};
 pub use schema::schema;
 
 impl Spec {

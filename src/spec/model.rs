@@ -10,7 +10,7 @@ use crate::{
     yaml::Node,
 };
 
-use super::{Pattern, Prefix};
+use super::{ObjectPattern, Pattern, Prefix};
 
 /// Names an entry of a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Spec {
     pub registries: Vec<Registry>,
     /// Sources that died or moved.
     pub substitutions: Vec<Substitution>,
+    /// What addresses in kustomizations and in objects of GitOps tools stand for; each address once.
+    pub remotes: Vec<Remote>,
     /// Helm charts; each name once.
     pub charts: Vec<Chart>,
     /// Kubernetes manifests.
@@ -100,6 +102,36 @@ pub struct Substitution {
     pub to: Prefix,
     /// Why.
     pub reason: Option<String>,
+}
+
+/// Says what an address stands for that a kustomization or an object of a GitOps tool names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The entry.
+    pub entry: Entry,
+    /// The address as it is written there, or that of a whole repository.
+    pub address: String,
+    /// What it stands for.
+    pub source: RemoteSource,
+}
+
+/// Says where the content of a remote address comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteSource {
+    /// A file or a folder, relative to the spec.
+    Path(String),
+    /// What the address answers.
+    File {
+        /// The digest of it.
+        sha256: Digest,
+    },
+    /// A commit of a git repository.
+    Commit {
+        /// The id of the commit.
+        commit: String,
+        /// The repository, when it is reached elsewhere than the address says.
+        repo: Option<String>,
+    },
 }
 
 /// Names a Helm chart and the values it is rendered with.
@@ -251,6 +283,8 @@ pub struct Discovery {
     pub accept: Vec<Selection>,
     /// Findings that do not count.
     pub ignore: Vec<Selection>,
+    /// Objects of GitOps tools that are not followed.
+    pub unfollowed: Vec<Unfollowed>,
     /// Fields of custom resources that name images.
     pub rules: Vec<Rule>,
 }
@@ -262,6 +296,17 @@ pub struct Selection {
     pub entry: Entry,
     /// The pattern.
     pub image: Pattern,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Names objects of GitOps tools that are not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfollowed {
+    /// The entry.
+    pub entry: Entry,
+    /// Which ones.
+    pub object: ObjectPattern,
     /// Why.
     pub reason: Option<String>,
 }
@@ -299,6 +344,8 @@ pub struct Issuer {
     pub organization: String,
     /// The domains that certificates may name.
     pub domains: Vec<String>,
+    /// The ranges of addresses that certificates may name, such as `10.0.0.0/8`.
+    pub ip_ranges: Vec<String>,
     /// Names of issuers that it stands in for.
     pub replaces: Vec<String>,
 }

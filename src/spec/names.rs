@@ -85,6 +85,47 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// Matches objects as messages name them, `KIND NAME` or `KIND NAMESPACE/NAME`; `*` stands for any characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPattern(String);
+
+/// Says why a text matches no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no object: KIND NAMESPACE/NAME does, such as \"HelmRelease apps/*\"")]
+pub struct ObjectPatternError(String);
+
+impl ObjectPattern {
+    /// Tells whether an object fits; one without a namespace fits by its name alone.
+    pub fn matches(&self, kind: &str, namespace: Option<&str>, name: &str) -> bool {
+        let whole = match namespace {
+            Some(namespace) => format!("{kind} {namespace}/{name}"),
+            None => format!("{kind} {name}"),
+        };
+        glob(self.0.as_bytes(), whole.as_bytes())
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ObjectPattern {
+    type Err = ObjectPatternError;
+
+    fn from_str(text: &str) -> Result<Self, ObjectPatternError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/*".contains(c);
+        match text.split_once(' ') {
+            Some((kind, name))
+                if !kind.is_empty() && !name.is_empty() && (kind.to_owned() + name).chars().all(plain) =>
+            {
+                Ok(ObjectPattern(text.to_owned()))
+            }
+            _ => Err(ObjectPatternError(text.to_owned())),
+        }
+    }
+}
+
 /// Names an image, or with `/` at its end everything below a host or path; always with the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
@@ -229,6 +270,19 @@ mod tests {
         // No pattern takes more than quadratic time.
         let stars: Pattern = format!("{}b", "a*".repeat(60)).replacen("a*", "*", 1).parse().unwrap();
         assert!(!stars.matches(&image(&format!("quay.io/{}", "a".repeat(200)))));
+    }
+
+    #[test]
+    fn objects_are_matched_as_messages_name_them() {
+        let matches = |pattern: &str, namespace: Option<&str>| {
+            pattern.parse::<ObjectPattern>().unwrap().matches("HelmRelease", namespace, "shop")
+        };
+        assert!(matches("HelmRelease apps/shop", Some("apps")) && matches("HelmRelease apps/*", Some("apps")));
+        assert!(matches("* *", None) && matches("HelmRelease shop", None) && matches("Helm* *shop", Some("apps")));
+        assert!(!matches("HelmRelease shop", Some("apps")) && !matches("Kustomization *", Some("apps")));
+        for bad in ["", "HelmRelease", "HelmRelease ", " shop", "HelmRelease a b", "HelmRelease {{x}}"] {
+            assert!(bad.parse::<ObjectPattern>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     keys,
     model::{
         Discovery, Entry, Guesses, Issuer, Kubernetes, Mirror, Optional, Registry, Rule, Selection, Spec, Substitution,
-        Verify,
+        Unfollowed, Verify,
     },
     names::Prefix,
     sections,
@@ -68,6 +68,7 @@ pub(super) fn spec(file: &str, document: &Node) -> Result<(Spec, Vec<Diagnostic>
     let kubernetes = kubernetes(&mut cx, &fields);
     let registries = registries(&mut cx, &fields);
     let substitutions = substitutions(&mut cx, &fields);
+    let remotes = sections::remotes(&mut cx, &fields);
     let charts = sections::charts(&mut cx, &fields);
     let manifests = sections::manifests(&mut cx, &fields);
     let images = sections::images(&mut cx, &fields);
@@ -93,6 +94,7 @@ pub(super) fn spec(file: &str, document: &Node) -> Result<(Spec, Vec<Diagnostic>
             kubernetes,
             registries,
             substitutions,
+            remotes,
             charts,
             manifests,
             images,
@@ -348,13 +350,25 @@ fn discovery(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Discovery {
         _ => Optional::List,
     };
     let accept = selections(cx, &fields, "accept");
-    let ignore = selections(cx, &fields, "ignore");
+    let mut ignore = Vec::new();
+    let mut unfollowed = Vec::new();
+    for (node, label) in items(&fields, "ignore") {
+        let Some(fields) = cx.fields(node, &keys::IGNORED, &label) else { continue };
+        let reason = cx.text(&fields, "reason").map(str::to_owned);
+        if fields.get("object").is_some() {
+            if let Some(object) = cx.parsed(&fields, "object", "bad-pattern") {
+                unfollowed.push(Unfollowed { entry: fields.entry, object, reason });
+            }
+        } else if let Some(image) = cx.parsed(&fields, "image", "bad-pattern") {
+            ignore.push(Selection { entry: fields.entry, image, reason });
+        }
+    }
     let mut rules = Vec::new();
     for (node, label) in items(&fields, "rules") {
         let Some(fields) = cx.fields(node, &keys::RULE, &label) else { continue };
         rules.extend(rule(cx, fields));
     }
-    Discovery { guesses, optional, accept, ignore, rules }
+    Discovery { guesses, optional, accept, ignore, unfollowed, rules }
 }
 
 fn selections(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str) -> Vec<Selection> {
@@ -432,8 +446,13 @@ fn issuer(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<Issuer> {
     };
     let is_domain = |text: &str| text.len() <= 253 && text.split('.').all(is_dns_label);
     let domains = list("domains", "domain in lower case", is_domain);
+    let is_range = |text: &str| {
+        let (base, prefix) = text.split_once('/').unwrap_or((text, "0"));
+        base.parse::<std::net::IpAddr>().is_ok() && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= 128)
+    };
+    let ip_ranges = list("ipRanges", "range of addresses, such as 10.0.0.0/8", is_range);
     let replaces = list("replaces", "name of an issuer", is_domain);
-    Some(Issuer { entry: fields.entry, organization: organization?, domains, replaces })
+    Some(Issuer { entry: fields.entry, organization: organization?, domains, ip_ranges, replaces })
 }
 
 /// Reads a path of a file beside the spec.

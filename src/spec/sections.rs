@@ -11,7 +11,10 @@ use crate::{
 use super::{
     check::{Checker, Fields, items},
     keys,
-    model::{Chart, ChartSource, ChartValues, Entry, File, FileSource, Image, Manifest, ManifestSource, Variant},
+    model::{
+        Chart, ChartSource, ChartValues, Entry, File, FileSource, Image, Manifest, ManifestSource, Remote,
+        RemoteSource, Variant,
+    },
     names,
     read::{Seen, dns_label, path, path_text},
 };
@@ -43,6 +46,44 @@ pub(super) fn charts(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Vec<Chart> {
         }
     }
     found
+}
+
+/// Reads `remotes`.
+pub(super) fn remotes(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Vec<Remote> {
+    let mut seen = Seen::default();
+    let mut found = Vec::new();
+    for (key, value) in fields.get("remotes").and_then(Node::as_map).unwrap_or_default() {
+        let address = key.text().unwrap_or_default().to_owned();
+        let label = format!("remotes.{address}");
+        let Some(fields) = cx.fields(value, &keys::REMOTE, &label) else { continue };
+        let source = if fields.get("path").is_some() {
+            path(cx, &fields, "path").map(RemoteSource::Path)
+        } else if fields.get("sha256").is_some() {
+            sha256(cx, &fields).map(|sha256| RemoteSource::File { sha256 })
+        } else {
+            let repo = match fields.get("repo") {
+                Some(_) => url(cx, &fields, "repo", &["git+https", "git+ssh", "git+file"]),
+                None => None,
+            };
+            commit(cx, &fields).map(|commit| RemoteSource::Commit { commit, repo })
+        };
+        let Some(source) = source else { continue };
+        if seen.is_new(cx, &address, "address", &fields.entry, key, "") {
+            found.push(Remote { entry: fields.entry, address, source });
+        }
+    }
+    found
+}
+
+fn commit(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<String> {
+    let text = cx.text(fields, "commit")?;
+    // Git's object names are SHA-1 or SHA-256 in hex; a short one may become ambiguous.
+    if matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Some(text.to_owned());
+    }
+    let message = format!("`{}`: {text:?} is no commit: its full id in lower-case hex is", fields.label("commit"));
+    cx.error_with("bad-commit", message, fields.get("commit")?, "`git rev-parse TAG^{commit}` prints it");
+    None
 }
 
 /// A chart's name becomes a part of a repository's name when the chart is pushed.
@@ -248,18 +289,22 @@ fn remote(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<(String, Digest)>
         cx.error_with("missing-key", message, fields.node, "`curl -L URL | sha256sum` prints it");
         return None;
     }
+    let digest = sha256(cx, fields);
+    Some((url?, digest?))
+}
+
+fn sha256(cx: &mut Checker<'_>, fields: &Fields<'_>) -> Option<Digest> {
     let text = cx.text(fields, "sha256")?;
     let node = fields.get("sha256")?;
     let full = if text.contains(':') { text.to_owned() } else { format!("sha256:{text}") };
-    let digest = match full.parse() {
+    match full.parse() {
         Ok(digest @ Digest::Sha256(_)) => Some(digest),
         _ => {
             let message = format!("`{}`: {text:?} is no SHA-256: 64 lower-case hex digits are", fields.label("sha256"));
             cx.error("bad-digest", message, node);
             None
         }
-    };
-    Some((url?, digest?))
+    }
 }
 
 fn url(cx: &mut Checker<'_>, fields: &Fields<'_>, key: &str, schemes: &[&str]) -> Option<String> {

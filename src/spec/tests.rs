@@ -267,6 +267,7 @@ fn each_rule_has_its_code_and_place() {
         ("verify: [{images: '*'}]", "4:10 missing-key"),
         ("issuer: {domains: [Enclave.LAN]}", "4:9 missing-key"),
         ("issuer: {organization: a, domains: [a b]}", "4:37 bad-name"),
+        ("issuer: {organization: a, ipRanges: [x/8]}", "4:38 bad-name"),
         ("wholly: unknown", "4:1 unknown-key"),
     ] {
         let codes = codes(&with(body));

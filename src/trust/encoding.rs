@@ -116,8 +116,26 @@ pub(super) mod tag {
     pub(in super::super) const INTEGER: u8 = 0x02;
     /// BIT STRING.
     pub(in super::super) const BIT_STRING: u8 = 0x03;
+    /// OCTET STRING.
+    pub(in super::super) const OCTET_STRING: u8 = 0x04;
+    /// OBJECT IDENTIFIER.
+    pub(in super::super) const OID: u8 = 0x06;
     /// SEQUENCE.
     pub(in super::super) const SEQUENCE: u8 = 0x30;
+}
+
+/// Writes a DER element around parts that are written already.
+pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut out = vec![tag];
+    match length {
+        0..=0x7f => out.push(length as u8),
+        0x80..=0xff => out.extend([0x81, length as u8]),
+        // Nothing written here comes near 64 KiB; what did would not be read again.
+        _ => out.extend([0x82, (length >> 8) as u8, length as u8]),
+    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out
 }
 
 /// Takes DER elements from the front of a slice.

@@ -175,7 +175,7 @@ pub fn verify_bundle(bundle: &[u8], key: &PublicKey, digest: &Digest) -> Result<
     let Content::Statement(payload) = bundle.content else {
         return Err(Error::Malformed { what: WHAT.to_owned(), why: "it signs a file, not an image" });
     };
-    if !key.verifies(&statement_message(&payload), &bundle.signature) {
+    if !key.verifies_image(&statement_message(&payload), &bundle.signature) {
         return Err(Error::BadSignature { what: digest.to_string(), key: key.id() });
     }
     let statement = Statement::parse(&payload)?;

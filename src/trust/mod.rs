@@ -20,6 +20,7 @@
 //! | `simple.rs` | the older form of image signatures: payload and `.sig` manifest |
 //! | `statement.rs` | the newer form: in-toto statements over many digests |
 //! | `envelope.rs` | DSSE and sigstore bundles |
+//! | `root.rs` | [`RootCertificate`]: roots that are handed out |
 //! | `referrer.rs` | the manifest that attaches a bundle to an image |
 //! | `signatures.rs` | [`SignatureSet`]: the signed part of an archive |
 //! | `policy.rs` | [`Policy`], [`verify_control`]: whom to trust, and the check |
@@ -44,10 +45,12 @@ mod freshness;
 mod policy;
 mod public;
 mod referrer;
+mod root;
 mod secret;
 mod signatures;
 mod simple;
 mod statement;
+pub mod x509;
 
 pub use envelope::{verify_blob, verify_bundle};
 pub use error::Error;
@@ -55,6 +58,7 @@ pub use freshness::{ArchiveFacts, ExpiryPolicy, FreshnessPolicy, LastLoaded, fre
 pub use policy::{Policy, Verdict, verify_control};
 pub use public::{KeyAlgorithm, KeyId, PublicKey};
 pub use referrer::{BundleReferrer, bundle_referrer};
+pub use root::RootCertificate;
 pub use secret::{Passphrase, Randomness, SigningKey, SystemRandomness};
 pub use signatures::{ImageSignatures, SignatureSet, SignedImage};
 pub use simple::{

@@ -4,7 +4,7 @@
 //! - A key is named by the SHA-256 of its SPKI DER, and this module accepts one DER spelling per key; so counting ids is
 //!   counting keys.
 //! - The algorithm comes from the key, never from a signature. ECDSA is always over SHA-256, as stock cosign verifies it
-//!   for both curves.
+//!   for both curves; only signatures that others made of images may use what cosign makes by default.
 
 use std::fmt;
 
@@ -166,6 +166,23 @@ impl PublicKey {
         signature::UnparsedPublicKey::new(algorithm, &self.spki[self.at..]).verify(message, signature).is_ok()
     }
 
+    /// Tells whether a signature that others made of an image is by this key. Beyond what archives are signed with, this
+    /// takes what cosign signs with: SHA-384 for P-384, and Ed25519ph (`signature.LoadDefaultSigner` of sigstore with its
+    /// default algorithms: `ECDSA_SHA2_384_NISTP384`, `ED25519_PH`).
+    pub fn verifies_image(&self, message: &[u8], signature: &[u8]) -> bool {
+        if self.verifies(message, signature) {
+            return true;
+        }
+        let key = &self.spki[self.at..];
+        match self.algorithm {
+            KeyAlgorithm::EcdsaP384 => signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_ASN1, key)
+                .verify(message, signature)
+                .is_ok(),
+            KeyAlgorithm::Ed25519 => ed25519ph(key, message, signature).unwrap_or(false),
+            KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa => false,
+        }
+    }
+
     /// Tells whether a signature has the one form in which it is written here: minimal DER, and for P-256 the lower of
     /// the two possible values, so that nobody can make a second valid signature from a first.
     pub(super) fn is_canonical(&self, signature: &[u8]) -> bool {
@@ -181,6 +198,16 @@ impl PublicKey {
             KeyAlgorithm::Ed25519 | KeyAlgorithm::Rsa => true,
         }
     }
+}
+
+/// Verifies Ed25519ph with an empty context (RFC 8032, section 5.1), which ring does not know; strictly, without points of
+/// small order.
+fn ed25519ph(key: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
+    use ed25519_dalek::{Digest as _, Sha512, Signature, VerifyingKey};
+    let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
+    let signature = Signature::from_slice(signature).ok()?;
+    let hashed = Sha512::new().chain_update(message);
+    Some(key.verify_prehashed_strict(hashed, None, &signature).is_ok())
 }
 
 impl fmt::Debug for PublicKey {
@@ -329,7 +356,7 @@ mod tests {
             let mut der = PublicKey::from_pem(pem).unwrap().spki;
             for (slot, byte) in der.iter_mut().skip(at % 100).zip(&noise) { *slot ^= byte; }
             if let Ok(key) = PublicKey::from_spki(&der) {
-                let _ = key.verifies(b"x", &noise);
+                let _ = (key.verifies(b"x", &noise), key.verifies_image(b"x", &noise));
                 prop_assert_eq!(PublicKey::from_pem(&key.to_pem()), Ok(key));
             }
             let _ = PublicKey::from_spki(&noise);

@@ -50,6 +50,10 @@ impl Passphrase {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Passphrase(Zeroizing::new(bytes.into()))
     }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {

@@ -141,7 +141,7 @@ pub fn verify_simple(payload: &[u8], signature: &str, key: &PublicKey, digest: &
     if payload.len() > MAX_PAYLOAD {
         return Err(Error::TooLarge { what: "a payload".to_owned(), size: payload.len(), limit: MAX_PAYLOAD });
     }
-    let genuine = encoding::unbase64(signature).is_some_and(|signature| key.verifies(payload, &signature));
+    let genuine = encoding::unbase64(signature).is_some_and(|signature| key.verifies_image(payload, &signature));
     if !genuine {
         return Err(Error::BadSignature { what: digest.to_string(), key: key.id() });
     }

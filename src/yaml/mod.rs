@@ -27,6 +27,7 @@ mod node;
 mod quick;
 mod resolve;
 mod scalar;
+mod source;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -34,6 +35,7 @@ use crate::error::{Classify, Kind};
 
 pub use node::{Mark, Node, Value};
 pub use quick::Keep;
+pub use source::{Scalar, Source, Style};
 
 /// The largest text that is read: a hundred times the largest manifest in the wild (5 MB of CRDs).
 const MAX_BYTES: usize = 64 << 20;

@@ -137,6 +137,7 @@ impl Fixture {
             graph,
             platform: None,
             derived_from: None,
+            verified: Vec::new(),
             attachments: Vec::new(),
             because: json!([{"written": references[0], "at": "bundle.yaml:3"}]),
         };
@@ -180,6 +181,7 @@ impl Fixture {
             graph,
             platform: None,
             derived_from: None,
+            verified: Vec::new(),
             attachments: Vec::new(),
             because: json!(null),
         };

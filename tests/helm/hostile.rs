@@ -45,12 +45,11 @@ fn judge(template: &str, end: &End) {
         (Ok(_), End::Error(_)) => panic!("{template}: no error"),
         (Err(error), End::Text(_)) => panic!("{template}: {error}"),
     }
-    // The bound is 30 s a chart in a release build; tests run without optimisation and beside others.
-    assert!(start.elapsed() < Duration::from_secs(60), "{template}: {:?}", start.elapsed());
+    // Seconds, also without optimisation; the rest is for a machine that is busy with other tests.
+    assert!(start.elapsed() < Duration::from_secs(30), "{template}: {:?}", start.elapsed());
 }
 
 #[test]
-#[ignore = "too slow without optimisation: run it with --release"]
 fn templates_that_grow_without_end() {
     use End::Error;
     for (template, end) in [
@@ -385,6 +384,10 @@ fn the_program_ends_with_an_error_and_little_memory() {
         (
             "{{ $x := dict \"a\" \"b\" }}{{ range until 64 }}{{ $x = dict \"a\" $x \"b\" $x }}{{ end }}{{ toYaml $x }}",
             "template",
+        ),
+        (
+            "{{ $x := dict \"a\" \"b\" }}{{ range until 64 }}{{ $x = dict \"a\" $x \"b\" $x }}{{ end }}{{ deepCopy $x }}",
+            "steps",
         ),
         ("{{ $x := \"xxxxxxxxxxxxxxxx\" }}{{ range until 64 }}{{ $x = print $x $x }}{{ end }}", "bytes"),
         (

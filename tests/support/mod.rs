@@ -1,6 +1,7 @@
 //! Fixtures. A registry for tests starts in `registry.rs` and nowhere else.
 #![allow(dead_code, reason = "each capability uses its part")]
 
+pub mod apiserver;
 pub mod certificates;
 pub mod charts;
 pub mod faults;

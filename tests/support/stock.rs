@@ -40,6 +40,8 @@ pub struct Options<'a> {
     pub tls: Option<(&'a Path, &'a Path)>,
     /// The authority of client certificates.
     pub client_ca: Option<&'a Path>,
+    /// In maintenance: nothing can be written.
+    pub read_only: bool,
 }
 
 impl StockRegistry {
@@ -51,6 +53,9 @@ impl StockRegistry {
             "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {:?}}}\n  delete: {{enabled: true}}\n",
             data.path().join("data")
         );
+        if options.read_only {
+            config += "  maintenance: {readonly: {enabled: true}}\n";
+        }
         if let Some(path) = options.htpasswd {
             config += &format!("auth:\n  htpasswd: {{realm: test, path: {path:?}}}\n");
         }

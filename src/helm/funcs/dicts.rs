@@ -17,6 +17,13 @@ use Param::{Any, Dict, Str as Text};
 /// How deep a copied value may nest.
 const DEPTH: usize = 1000;
 
+/// Work that an item of a copied list or table stands for. A table that holds another one twice, thirty times over, is small
+/// until it is copied: all copies of a chart together stay below a gigabyte.
+const ITEM_STEPS: u64 = 2;
+
+/// Work that a copied table stands for, for the half kilobyte that it takes.
+const TABLE_STEPS: u64 = 48;
+
 pub(super) const FUNCS: &[Func] = &[
     variadic("dict", &[], Any, dict),
     func("get", &[Dict, Text], |_, args| {
@@ -135,13 +142,13 @@ pub(super) fn copied(interp: &mut Interp<'_>, value: &Value, depth: usize) -> Ou
     match value {
         Value::Missing | Value::Nil => Ok(Value::Nil),
         Value::List(list) => {
-            interp.spend(1 + list.items.len() as u64 / 8)?;
+            interp.spend(ITEM_STEPS * (2 + list.items.len() as u64))?;
             let items = list.items.iter().map(|item| copied(interp, item, depth - 1)).collect::<Result<_, _>>()?;
             Ok(Value::List(Rc::new(List { elem: list.elem, items, nil: list.nil })))
         }
         Value::Dict(dict) => {
             let map = dict.snapshot();
-            interp.spend(1 + map.len() as u64 / 8)?;
+            interp.spend(TABLE_STEPS + ITEM_STEPS * map.len() as u64)?;
             let map = map
                 .into_iter()
                 .map(|(key, value)| Ok((key, copied(interp, &value, depth - 1)?)))

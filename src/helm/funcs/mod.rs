@@ -33,7 +33,7 @@ use crate::helm::template::{
     exec::Interp,
     gofmt,
     object::Object,
-    value::{Dict, DictKind, Elem, IntKind, Str, Value},
+    value::{Dict, DictKind, Elem, IntKind, Str, Value, text},
 };
 
 /// What a call gives.
@@ -217,7 +217,7 @@ impl<'a> Args<'a> {
 
     /// Returns the text of a string argument.
     pub fn text(self, at: usize) -> std::borrow::Cow<'a, str> {
-        String::from_utf8_lossy(self.bytes(at))
+        text(self.bytes(at))
     }
 
     /// Returns an integer argument.

@@ -15,8 +15,8 @@ pub type Pos = u32;
 /// A piece of a template.
 #[derive(Debug)]
 pub enum Node {
-    /// Text that is written as it is.
-    Text(Pos, Rc<[u8]>),
+    /// Text that is written as it is: where it stands in the file, and how many bytes it has.
+    Text(Pos, u32),
     /// A pipeline whose result is written unless it declares variables.
     Action(Pipe),
     /// A condition.

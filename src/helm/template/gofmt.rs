@@ -6,7 +6,8 @@
 //! # Failure
 //! Like Go's, formatting does not fail: mistakes appear as `%!d(string=x)` in the text. Only bounds are errors.
 
-use std::sync::OnceLock;
+mod format;
+mod quoting;
 
 use super::{
     error::Limit,
@@ -16,6 +17,10 @@ use super::{
 
 pub use super::floats::float;
 
+pub use format::sprintf;
+use quoting::quote_with;
+pub use quoting::{is_print, quote, runes};
+
 /// How deep a printed value may nest.
 const DEPTH: usize = 1000;
 
@@ -24,57 +29,6 @@ const OUTPUT: usize = 64 << 20;
 
 /// Go's own bound for widths and precisions.
 const WIDTH: i64 = 1_000_000;
-
-/// Tells whether Go's `unicode.IsPrint` holds.
-pub fn is_print(c: char) -> bool {
-    static PRINTABLE: OnceLock<Option<regex::Regex>> = OnceLock::new();
-    if c.is_ascii() {
-        return (' '..='~').contains(&c);
-    }
-    let pattern = PRINTABLE.get_or_init(|| regex::Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
-    let mut buffer = [0; 4];
-    pattern.as_ref().is_some_and(|pattern| pattern.is_match(c.encode_utf8(&mut buffer)))
-}
-
-/// Walks text that may not be UTF-8 the way Go does: each bad byte by itself.
-pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Result<char, u8>> + '_ {
-    bytes
-        .utf8_chunks()
-        .flat_map(|chunk| chunk.valid().chars().map(Ok).chain(chunk.invalid().iter().map(|byte| Err(*byte))))
-}
-
-/// Quotes as `strconv.Quote`, or `strconv.QuoteToASCII`.
-pub fn quote(bytes: &[u8], ascii: bool) -> Vec<u8> {
-    quote_with(bytes, '"', ascii)
-}
-
-fn quote_with(bytes: &[u8], mark: char, ascii: bool) -> Vec<u8> {
-    let mut out = String::with_capacity(bytes.len() + 2);
-    out.push(mark);
-    for rune in runes(bytes) {
-        match rune {
-            Err(byte) => out.push_str(&format!("\\x{byte:02x}")),
-            Ok('\\') => out.push_str("\\\\"),
-            Ok(c) if c == mark => {
-                out.push('\\');
-                out.push(c);
-            }
-            Ok(c) if is_print(c) && (!ascii || c.is_ascii()) => out.push(c),
-            Ok('\u{7}') => out.push_str("\\a"),
-            Ok('\u{8}') => out.push_str("\\b"),
-            Ok('\u{c}') => out.push_str("\\f"),
-            Ok('\n') => out.push_str("\\n"),
-            Ok('\r') => out.push_str("\\r"),
-            Ok('\t') => out.push_str("\\t"),
-            Ok('\u{b}') => out.push_str("\\v"),
-            Ok(c) if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
-            Ok(c) if (c as u32) < 0x10000 => out.push_str(&format!("\\u{:04x}", c as u32)),
-            Ok(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
-        }
-    }
-    out.push(mark);
-    out.into_bytes()
-}
 
 #[derive(Clone, Copy, Default)]
 struct Flags {
@@ -489,172 +443,6 @@ pub fn sprintln(values: &[Value]) -> Result<Vec<u8>, Limit> {
     }
     printer.out.push(b'\n');
     Ok(printer.out)
-}
-
-/// Takes a number from a format; `None` when it is too large.
-fn number(format: &[u8], at: &mut usize) -> Option<i64> {
-    let start = *at;
-    let mut value: i64 = 0;
-    while let Some(digit) = format.get(*at).filter(|byte| byte.is_ascii_digit()) {
-        value = value * 10 + i64::from(digit - b'0');
-        *at += 1;
-        if value > WIDTH {
-            return None;
-        }
-    }
-    (*at > start).then_some(value)
-}
-
-/// Formats as `fmt.Sprintf`.
-///
-/// # Errors
-/// As [`sprint`], and [`Limit::Output`] when the text grows beyond `limit` bytes.
-pub fn sprintf(format: &[u8], args: &[Value], limit: usize) -> Result<Vec<u8>, Limit> {
-    let mut p = Printer::new();
-    let mut next = 0;
-    let mut reordered = false;
-    let mut at = 0;
-    while at < format.len() {
-        if p.out.len() > limit {
-            return Err(Limit::Output(limit));
-        }
-        let plain = format[at..].iter().position(|byte| *byte == b'%').map_or(format.len(), |found| at + found);
-        p.out.extend_from_slice(&format[at..plain]);
-        at = plain + 1;
-        if plain == format.len() {
-            break;
-        }
-        p.flags = Flags::default();
-        let mut good = true;
-        while let Some(byte) = format.get(at) {
-            match byte {
-                b'#' => p.flags.sharp = true,
-                b'0' => p.flags.zero = true,
-                b'+' => p.flags.plus = true,
-                b'-' => p.flags.minus = true,
-                b' ' => p.flags.space = true,
-                _ => break,
-            }
-            at += 1;
-        }
-        let mut indexed = index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
-        if format.get(at) == Some(&b'*') {
-            at += 1;
-            match args.get(next) {
-                Some(Value::Int(_, width)) if width.abs() <= WIDTH => {
-                    p.flags.width = Some(width.unsigned_abs() as usize);
-                    if *width < 0 {
-                        p.flags.minus = true;
-                        p.flags.zero = false;
-                    }
-                }
-                _ => p.out.extend_from_slice(b"%!(BADWIDTH)"),
-            }
-            next += 1;
-            indexed = false;
-        } else if let Some(width) = number(format, &mut at) {
-            p.flags.width = Some(width as usize);
-            if indexed {
-                good = false;
-            }
-        }
-        if format.get(at) == Some(&b'.') {
-            at += 1;
-            if indexed {
-                good = false;
-            }
-            indexed = index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
-            if format.get(at) == Some(&b'*') {
-                at += 1;
-                match args.get(next) {
-                    Some(Value::Int(_, precision)) if (0..=WIDTH).contains(precision) => {
-                        p.flags.precision = Some(*precision as usize);
-                    }
-                    _ => p.out.extend_from_slice(b"%!(BADPREC)"),
-                }
-                next += 1;
-                indexed = false;
-            } else {
-                p.flags.precision = Some(number(format, &mut at).unwrap_or(0) as usize);
-            }
-        }
-        if !indexed {
-            index(format, &mut at, &mut next, args.len(), &mut reordered, &mut good);
-        }
-        let Some(verb) = runes(&format[at.min(format.len())..]).next() else {
-            p.out.extend_from_slice(b"%!(NOVERB)");
-            break;
-        };
-        at += verb.map_or(1, char::len_utf8);
-        let verb = verb.unwrap_or('\u{fffd}');
-        if verb == '%' {
-            p.out.push(b'%');
-        } else if !good {
-            p.out.extend_from_slice(format!("%!{verb}(BADINDEX)").as_bytes());
-        } else if next >= args.len() {
-            p.out.extend_from_slice(format!("%!{verb}(MISSING)").as_bytes());
-        } else {
-            if verb == 'v' {
-                p.flags.sharp_v = std::mem::take(&mut p.flags.sharp);
-                p.flags.plus_v = std::mem::take(&mut p.flags.plus);
-            }
-            if verb == 'w' {
-                p.bad(verb, &args[next])?;
-            } else if verb == 'p' {
-                match &args[next] {
-                    Value::List(_) | Value::Dict(_) => p.out.extend_from_slice(b"0xc000000000"),
-                    other => p.bad(verb, other)?,
-                }
-            } else {
-                p.value(&args[next], verb)?;
-            }
-            next += 1;
-        }
-    }
-    if !reordered && next < args.len() {
-        p.flags = Flags::default();
-        p.out.extend_from_slice(b"%!(EXTRA ");
-        for (i, arg) in args[next..].iter().enumerate() {
-            if i > 0 {
-                p.out.extend_from_slice(b", ");
-            }
-            if arg.is_nil() {
-                p.out.extend_from_slice(b"<nil>");
-            } else {
-                p.out.extend_from_slice(arg.type_name().as_bytes());
-                p.out.push(b'=');
-                p.value(arg, 'v')?;
-            }
-        }
-        p.out.push(b')');
-    }
-    if p.out.len() > limit { Err(Limit::Output(limit)) } else { Ok(p.out) }
-}
-
-/// Reads an explicit argument index such as `[2]`.
-fn index(format: &[u8], at: &mut usize, next: &mut usize, count: usize, reordered: &mut bool, good: &mut bool) -> bool {
-    if format.get(*at) != Some(&b'[') {
-        return false;
-    }
-    *reordered = true;
-    let Some(close) = format[*at..].iter().position(|byte| *byte == b']') else {
-        *good = false;
-        *at += 1;
-        return false;
-    };
-    let mut from = *at + 1;
-    let found = number(format, &mut from).filter(|_| from == *at + close);
-    *at += close + 1;
-    match found {
-        Some(found) if found >= 1 && found as usize <= count => {
-            *next = found as usize - 1;
-            true
-        }
-        _ => {
-            *good = false;
-            true
-        }
-    }
 }
 
 #[cfg(test)]

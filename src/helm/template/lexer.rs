@@ -91,14 +91,24 @@ pub struct LexError {
     pub at: usize,
 }
 
-const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
-
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
+}
+
+/// Finds two bytes that follow each other, from a place on.
+fn find_pair(bytes: &[u8], from: usize, pair: [u8; 2]) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr::memchr(pair[0], bytes.get(at..)?)?;
+        if bytes.get(at + 1) == Some(&pair[1]) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 /// Walks a source, one token at a time.
@@ -119,8 +129,15 @@ impl<'a> Lexer<'a> {
         &self.source[self.pos..]
     }
 
+    fn byte(&self) -> Option<u8> {
+        self.source.as_bytes().get(self.pos).copied()
+    }
+
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        match self.byte()? {
+            byte if byte.is_ascii() => Some(char::from(byte)),
+            _ => self.rest().chars().next(),
+        }
     }
 
     fn bump(&mut self) -> Option<char> {
@@ -144,15 +161,16 @@ impl<'a> Lexer<'a> {
     fn text(&mut self) -> Result<Lexeme, LexError> {
         loop {
             let start = self.pos;
-            let Some(found) = self.rest().find("{{") else {
+            let Some(delim) = find_pair(self.source.as_bytes(), start, *b"{{") else {
                 self.pos = self.source.len();
                 let token = if self.pos > start { Token::Text } else { Token::Eof };
                 return Ok(Lexeme { token, start, end: self.pos });
             };
-            let delim = start + found;
             let after = &self.source[delim + 2..];
             let trims = left_marker(after);
-            let end = if trims { start + self.source[start..delim].trim_end_matches(SPACES).len() } else { delim };
+            let text = &self.source.as_bytes()[start..delim];
+            let kept = |text: &[u8]| text.iter().rposition(|byte| !is_space(*byte)).map_or(0, |last| last + 1);
+            let end = if trims { start + kept(text) } else { delim };
             self.pos = delim;
             if end > start {
                 return Ok(Lexeme { token: Token::Text, start, end });
@@ -171,10 +189,10 @@ impl<'a> Lexer<'a> {
 
     fn comment(&mut self) -> Result<(), LexError> {
         let start = self.pos;
-        let Some(close) = self.source[start + 2..].find("*/") else {
+        let Some(close) = find_pair(self.source.as_bytes(), start + 2, *b"*/") else {
             return self.fail(start, "unclosed comment");
         };
-        self.pos = start + 2 + close + 2;
+        self.pos = close + 2;
         match self.right_delim() {
             None => self.fail(start, "comment ends before closing delimiter"),
             Some(trims) => {
@@ -199,8 +217,9 @@ impl<'a> Lexer<'a> {
     fn close(&mut self, trims: bool) {
         self.pos += if trims { 4 } else { 2 };
         if trims {
-            let rest = self.rest();
-            self.pos += rest.len() - rest.trim_start_matches(SPACES).len();
+            while self.byte().is_some_and(is_space) {
+                self.pos += 1;
+            }
         }
     }
 
@@ -218,7 +237,7 @@ impl<'a> Lexer<'a> {
         let Some(c) = self.bump() else { return self.fail(start, "unclosed action") };
         let token = match c {
             ' ' | '\t' | '\r' | '\n' => {
-                while self.right_delim() != Some(true) && self.peek().is_some_and(|c| SPACES.contains(&c)) {
+                while self.byte().is_some_and(is_space) && self.right_delim() != Some(true) {
                     self.pos += 1;
                 }
                 Token::Space
@@ -229,9 +248,9 @@ impl<'a> Lexer<'a> {
                 _ => return self.fail(start, "expected :="),
             },
             '|' => Token::Pipe,
-            '"' => return self.quoted('"', Token::String, "unterminated quoted string", start),
-            '\'' => return self.quoted('\'', Token::CharConstant, "unterminated character constant", start),
-            '`' => match self.rest().find('`') {
+            '"' => return self.quoted(b'"', Token::String, "unterminated quoted string", start),
+            '\'' => return self.quoted(b'\'', Token::CharConstant, "unterminated character constant", start),
+            '`' => match memchr::memchr(b'`', self.rest().as_bytes()) {
                 Some(close) => {
                     self.pos += close + 1;
                     Token::RawString
@@ -277,8 +296,15 @@ impl<'a> Lexer<'a> {
 
     /// Takes the rest of a word and checks that what follows may follow a word.
     fn word_end(&mut self, start: usize) -> Result<(), LexError> {
-        while self.peek().is_some_and(is_word) {
-            self.bump();
+        loop {
+            while self.byte().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphanumeric()) {
+                self.pos += 1;
+            }
+            // Letters beyond ASCII are rare.
+            match self.peek() {
+                Some(c) if !c.is_ascii() && is_word(c) => self.pos += c.len_utf8(),
+                _ => break,
+            }
         }
         match self.peek() {
             None | Some(' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | ')' | '(') => Ok(()),
@@ -287,17 +313,16 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn quoted(&mut self, quote: char, token: Token, message: &str, start: usize) -> Result<Lexeme, LexError> {
+    fn quoted(&mut self, quote: u8, token: Token, message: &str, start: usize) -> Result<Lexeme, LexError> {
         loop {
-            match self.bump() {
-                Some('\\') => {
-                    if matches!(self.bump(), None | Some('\n')) {
-                        return self.fail(start, message);
-                    }
-                }
-                None | Some('\n') => return self.fail(start, message),
-                Some(c) if c == quote => return Ok(Lexeme { token, start, end: self.pos }),
-                Some(_) => {}
+            let rest = self.rest().as_bytes();
+            let Some(found) = memchr::memchr3(quote, b'\\', b'\n', rest) else { return self.fail(start, message) };
+            self.pos += found + 1;
+            match rest[found] {
+                b'\\' if matches!(self.bump(), None | Some('\n')) => return self.fail(start, message),
+                b'\\' => {}
+                b'\n' => return self.fail(start, message),
+                _ => return Ok(Lexeme { token, start, end: self.pos }),
             }
         }
     }

@@ -198,6 +198,9 @@ pub fn unquote(text: &str) -> Option<Vec<u8>> {
         return Some(raw.strip_suffix('`')?.replace('\r', "").into_bytes());
     }
     let mut rest = text.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()).is_none() {
+        return Some(rest.as_bytes().to_vec());
+    }
     let mut out = Vec::with_capacity(rest.len());
     while !rest.is_empty() {
         if rest.starts_with('\n') {

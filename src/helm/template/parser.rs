@@ -8,15 +8,15 @@
 //! # Failure
 //! A [`ParseError`] names the file, the line and what Go would say.
 
+mod expressions;
+
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    ast::{Branch, Command, Expr, Node, Number, Pipe, Pos},
+    ast::{Branch, Node, Pos},
     lexer::{Keyword, LexError, Lexeme, Lexer, Token},
-    number::{parse_number, unquote, unquote_char},
-    value::{self, Value},
+    number::unquote,
 };
-use crate::helm::funcs;
 
 /// How deep parentheses and control structures may nest. Go allows 10,000 parentheses; no chart comes near 100.
 const DEPTH: usize = 1000;
@@ -42,6 +42,11 @@ impl Source {
 }
 
 impl Source {
+    /// Returns so many bytes of the text from an offset on.
+    pub fn piece(&self, from: Pos, len: u32) -> &str {
+        self.text.get(from as usize..from as usize + len as usize).unwrap_or_default()
+    }
+
     /// Returns the line that holds an offset, without the white space around it and cut to a length for messages.
     pub fn line_text(&self, pos: Pos) -> String {
         const SHOWN: usize = 300;
@@ -67,12 +72,10 @@ pub struct Template {
 impl Template {
     /// Tells whether there is nothing but white space in it.
     pub fn is_empty(&self) -> bool {
-        self.root.iter().all(|node| matches!(node, Node::Text(_, text) if is_blank(text)))
+        self.root
+            .iter()
+            .all(|node| matches!(node, Node::Text(pos, len) if self.source.piece(*pos, *len).trim().is_empty()))
     }
-}
-
-fn is_blank(text: &[u8]) -> bool {
-    value::text(text).trim().is_empty()
 }
 
 /// Says what the template breaks, and where.
@@ -120,7 +123,8 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, ParseError> {
 /// speaks of one of the names.
 pub fn renamed(parsed: &Parsed, name: &str) -> Option<Parsed> {
     let before = &parsed.first()?.source;
-    if before.text.contains(&*before.name) || before.text.contains(name) {
+    let speaks_of = |name: &str| memchr::memmem::find(before.text.as_bytes(), name.as_bytes()).is_some();
+    if speaks_of(&before.name) || speaks_of(name) {
         return None;
     }
     let source = Rc::new(Source { name: name.into(), text: before.text.clone() });
@@ -314,10 +318,7 @@ impl<'a> Parser<'a> {
     fn node(&mut self) -> Parse<Result<Node, Closed>> {
         let lexeme = self.next_word()?;
         match lexeme.token {
-            Token::Text => {
-                let text = self.text(lexeme).as_bytes();
-                Ok(Ok(Node::Text(lexeme.start as Pos, text.into())))
-            }
+            Token::Text => Ok(Ok(Node::Text(lexeme.start as Pos, (lexeme.end - lexeme.start) as u32))),
             Token::LeftDelim => self.deeper(Self::action),
             _ => self.unexpected(lexeme, "input"),
         }
@@ -399,7 +400,7 @@ impl<'a> Parser<'a> {
                     otherwise = nodes;
                     if otherwise.is_empty() {
                         // An else without a body still is one.
-                        otherwise.push(Node::Text(0, Rc::from(&b""[..])));
+                        otherwise.push(Node::Text(0, 0));
                     }
                 }
             }
@@ -443,183 +444,6 @@ impl<'a> Parser<'a> {
             Some(self.pipeline(CONTEXT, Token::RightDelim)?)
         };
         Ok(Node::Template { pos: lexeme.start as Pos, name, data })
-    }
-
-    fn declare(&mut self, lexeme: Lexeme, pipe: &mut Pipe) {
-        let name: Rc<str> = self.text(lexeme).into();
-        self.vars.push(name.clone());
-        pipe.decl.push(name);
-    }
-
-    fn pipeline(&mut self, context: &str, end: Token) -> Parse<Pipe> {
-        let first = self.peek_word()?;
-        let mut pipe = Pipe { pos: first.start as Pos, decl: Vec::new(), assign: false, cmds: Vec::new() };
-        loop {
-            let variable = self.peek_word()?;
-            if variable.token != Token::Variable {
-                break;
-            }
-            let variable = self.next_word()?;
-            let after = self.next()?;
-            let next = if after.token == Token::Space { self.next_word()? } else { after };
-            match next.token {
-                Token::Assign | Token::Declare => {
-                    pipe.assign = next.token == Token::Assign;
-                    self.declare(variable, &mut pipe);
-                    break;
-                }
-                Token::Char if self.text(next) == "," => {
-                    self.declare(variable, &mut pipe);
-                    if context == "range" && pipe.decl.len() < 2 {
-                        match self.peek_word()?.token {
-                            Token::Variable | Token::RightDelim | Token::RightParen => continue,
-                            _ => return self.fail("range can only initialize variables"),
-                        }
-                    }
-                    return self.fail(format!("too many declarations in {context}"));
-                }
-                _ => {
-                    self.back(next);
-                    if after.token == Token::Space {
-                        self.back(after);
-                    }
-                    self.back(variable);
-                    break;
-                }
-            }
-        }
-        loop {
-            let lexeme = self.next_word()?;
-            match lexeme.token {
-                token if token == end => {
-                    self.check(&pipe, context)?;
-                    return Ok(pipe);
-                }
-                Token::Bool
-                | Token::CharConstant
-                | Token::Dot
-                | Token::Field
-                | Token::Identifier
-                | Token::Number
-                | Token::Keyword(Keyword::Nil)
-                | Token::RawString
-                | Token::String
-                | Token::Variable
-                | Token::LeftParen => {
-                    self.back(lexeme);
-                    let command = self.command()?;
-                    pipe.cmds.push(command);
-                }
-                _ => return self.unexpected(lexeme, context),
-            }
-        }
-    }
-
-    fn check(&mut self, pipe: &Pipe, context: &str) -> Parse<()> {
-        if pipe.cmds.is_empty() {
-            return self.fail(format!("missing value for {context}"));
-        }
-        for (i, command) in pipe.cmds.iter().enumerate().skip(1) {
-            if let Expr::Bool(..) | Expr::Dot(_) | Expr::Nil(_) | Expr::Number(..) | Expr::Str(..) = command.args[0] {
-                return self.fail(format!("non executable command in pipeline stage {}", i + 1));
-            }
-        }
-        Ok(())
-    }
-
-    fn command(&mut self) -> Parse<Command> {
-        let mut args = Vec::new();
-        loop {
-            self.peek_word()?;
-            if let Some(operand) = self.operand()? {
-                args.push(operand);
-            }
-            let lexeme = self.next()?;
-            match lexeme.token {
-                Token::Space => continue,
-                Token::RightDelim | Token::RightParen => self.back(lexeme),
-                Token::Pipe => {}
-                _ => return self.unexpected(lexeme, "operand"),
-            }
-            break;
-        }
-        if args.is_empty() {
-            return self.fail("empty command");
-        }
-        Ok(Command { args })
-    }
-
-    fn operand(&mut self) -> Parse<Option<Expr>> {
-        let Some(term) = self.term()? else { return Ok(None) };
-        let first = self.peek()?;
-        if first.token != Token::Field {
-            return Ok(Some(term));
-        }
-        let mut more: Vec<Rc<str>> = Vec::new();
-        while self.peek()?.token == Token::Field {
-            let field = self.next()?;
-            more.push(self.text(field)[1..].into());
-        }
-        let at = first.start as Pos;
-        Ok(Some(match term {
-            Expr::Field(_, mut names) => {
-                names.append(&mut more);
-                Expr::Field(at, names)
-            }
-            Expr::Variable(_, name, mut names) => {
-                names.append(&mut more);
-                Expr::Variable(at, name, names)
-            }
-            Expr::Bool(..) | Expr::Str(..) | Expr::Number(..) | Expr::Nil(_) | Expr::Dot(_) => {
-                return self.fail(format!("unexpected . after term {:?}", term.to_string()));
-            }
-            other => Expr::Chain(at, Box::new(other), more),
-        }))
-    }
-
-    fn term(&mut self) -> Parse<Option<Expr>> {
-        let lexeme = self.next_word()?;
-        let pos = lexeme.start as Pos;
-        let text = self.text(lexeme);
-        Ok(Some(match lexeme.token {
-            Token::Identifier => match funcs::find(text) {
-                Some(func) => Expr::Func(pos, func),
-                None => return self.fail(format!("function {text:?} not defined")),
-            },
-            Token::Dot => Expr::Dot(pos),
-            Token::Keyword(Keyword::Nil) => Expr::Nil(pos),
-            Token::Variable => {
-                let Some(name) = self.vars.iter().rev().find(|name| &***name == text) else {
-                    return self.fail(format!("undefined variable {text:?}"));
-                };
-                Expr::Variable(pos, name.clone(), Vec::new())
-            }
-            Token::Field => Expr::Field(pos, vec![text[1..].into()]),
-            Token::Bool => Expr::Bool(pos, text == "true"),
-            Token::CharConstant => match unquote_char(text) {
-                Some(c) => Expr::Number(
-                    pos,
-                    Number { text: text.into(), int: Some(c), float: c as f64, is_float: false, complex: None },
-                ),
-                None => return self.fail(format!("malformed character constant: {text}")),
-            },
-            Token::Number => match parse_number(text) {
-                Ok(number) => Expr::Number(pos, number),
-                Err(message) => return self.fail(message),
-            },
-            Token::LeftParen => {
-                let pipe = self.deeper(|parser| parser.pipeline("parenthesized pipeline", Token::RightParen))?;
-                Expr::Pipe(Box::new(pipe))
-            }
-            Token::String | Token::RawString => match unquote(text) {
-                Some(bytes) => Expr::Str(pos, Value::str(bytes), text.into()),
-                None => return self.fail("invalid syntax"),
-            },
-            _ => {
-                self.back(lexeme);
-                return Ok(None);
-            }
-        }))
     }
 }
 

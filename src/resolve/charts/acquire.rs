@@ -36,8 +36,8 @@ use crate::{
 pub struct Acquirer {
     pub(super) web: Web,
     pub(super) charts: Charts,
-    git: Git,
-    environment: Environment,
+    pub(super) git: Git,
+    pub(super) environment: Environment,
     repositories: OnceLock<Result<Repositories, Error>>,
 }
 
@@ -131,7 +131,7 @@ impl Pin {
 }
 
 /// Tells whether a version is what a range asks for; an empty range is any version.
-pub(super) fn fits(range: &str, version: &str) -> bool {
+pub(in crate::resolve) fn fits(range: &str, version: &str) -> bool {
     range.is_empty() || range == version || semver::is_compatible(range, version)
 }
 

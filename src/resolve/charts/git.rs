@@ -46,6 +46,8 @@ const PASSED: &[&str] = &[
     "GIT_SSL_CERT",
     "GIT_SSL_KEY",
 ];
+/// How much of a list of tags is read: a hundred thousand of them.
+const MAX_TAGS: u64 = 16 << 20;
 /// The longest name of a branch or tag that is passed on; file systems end names there.
 const MAX_REF: usize = 255;
 
@@ -140,6 +142,12 @@ impl Address {
         format!("git+{}{folder}?ref={}#{commit}", self.url, self.reference)
     }
 
+    /// Returns the address of a folder of the repository.
+    pub(super) fn of_folder(&self, folder: Option<&RelPath>) -> String {
+        let folder = folder.map(|folder| format!("//{folder}")).unwrap_or_default();
+        format!("git+{}{folder}?ref={}", self.url, self.reference)
+    }
+
     /// Returns the commit that a source of this address names.
     pub(super) fn commit_of<'s>(&self, source: &'s str) -> Option<&'s str> {
         let (address, commit) = source.split_once('#')?;
@@ -164,6 +172,25 @@ impl Git {
         let key = format!("{} {wanted}", address.url);
         let (url, environment) = (address.url.clone(), environment.clone());
         self.commits.get(&key, files::blocking(move || fetch(url, &wanted, environment).map(Arc::new))).await
+    }
+}
+
+impl Git {
+    /// Lists the tags of a repository.
+    pub(super) async fn tags(&self, address: &Address, environment: &Environment) -> Result<Vec<String>, Error> {
+        let (url, environment) = (address.url.clone(), environment.clone());
+        files::blocking(move || {
+            let listed = run(&environment, None, &["ls-remote", "--tags", "--refs", "--", &url], MAX_TAGS);
+            let listed = listed.map_err(|(why, kind)| Error::Git {
+                doing: "ls-remote",
+                url: printable(&url, 200),
+                why,
+                kind,
+            })?;
+            let listed = String::from_utf8_lossy(&listed);
+            Ok(listed.lines().filter_map(|line| Some(line.split_once("refs/tags/")?.1.to_owned())).collect())
+        })
+        .await
     }
 }
 
@@ -285,6 +312,7 @@ fn run(
         "not found",
         "couldn't find",
         "does not exist",
+        "does not appear",
         "not a valid",
         "Authentication",
         "could not read",

@@ -212,7 +212,7 @@ impl Search<'_, '_> {
         }
         self.found.renderings += 1;
         let values = switches.iter().fold(self.base.clone(), |values, at| self.switches[*at].apply(values));
-        let options = Options { skip_schema_validation: true, only: only.clone(), lenient: true };
+        let options = Options { skip_schema_validation: true, only: only.clone(), lenient: true, ..Options::default() };
         let Ok(rendered) = self.session.render(&values, &options) else {
             // The values themselves do not go together: no template was reached.
             self.steps += STEPS / RENDERINGS as u64;

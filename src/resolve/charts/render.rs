@@ -230,7 +230,7 @@ impl Collector<'_> {
             Ok(objects) => {
                 let manifest = manifest.cloned().map(Box::new);
                 let origin = Origin::Template { charts, variant: variant.map(str::to_owned), file, manifest };
-                self.found.batches.push(Batch { objects, origin });
+                self.found.batches.push(Batch::new(objects, origin));
             }
             Err(mistakes) => {
                 let line = |line| manifest.and_then(|manifest| manifest.template_line(line)).unwrap_or(line);

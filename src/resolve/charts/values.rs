@@ -19,10 +19,28 @@ use crate::{
 const MAX_VALUES: u64 = 64 << 20;
 
 /// The values of an entry, read.
-#[derive(Debug)]
-pub(super) struct Values {
+#[derive(Debug, Default)]
+pub(in crate::resolve) struct Values {
     base: Vec<Layer>,
     variants: Vec<(Entry, Vec<Layer>)>,
+    /// Takes the place of the others when it is not empty.
+    ready: Vec<Ready>,
+}
+
+/// Values that somebody put in order already.
+#[derive(Debug)]
+pub(in crate::resolve) struct Ready {
+    variant: Option<Entry>,
+    overrides: Overrides,
+    layers: Vec<Layer>,
+}
+
+impl Ready {
+    /// Takes values, and where they stand: files as the user can open them, what comes later over what comes before.
+    pub(in crate::resolve) fn new(variant: Option<Entry>, overrides: Overrides, places: Vec<(String, Node)>) -> Ready {
+        let layer = |(shown, node)| Layer::File { shown, text: String::new(), documents: vec![node] };
+        Ready { variant, overrides, layers: places.into_iter().map(layer).collect() }
+    }
 }
 
 /// What one rendering is given.
@@ -48,6 +66,13 @@ enum Layer {
     },
 }
 
+impl Values {
+    /// Takes values that are in order.
+    pub(in crate::resolve) fn of(ready: Vec<Ready>) -> Values {
+        Values { ready, ..Values::default() }
+    }
+}
+
 /// Reads the values of an entry.
 ///
 /// # Errors
@@ -63,7 +88,7 @@ pub(super) fn read(folder: &Path, spec_file: &str, chart: &spec::Chart) -> Resul
             (variant.entry.clone(), layers)
         })
         .collect();
-    if failures.is_empty() { Ok(Values { base, variants }) } else { Err(failures) }
+    if failures.is_empty() { Ok(Values { base, variants, ready: Vec::new() }) } else { Err(failures) }
 }
 
 fn layers(folder: &Path, spec_file: &str, values: &ChartValues, entry: &Entry, failures: &mut Failures) -> Vec<Layer> {
@@ -164,6 +189,17 @@ impl Values {
     /// # Errors
     /// A `set` that JSON cannot hold.
     pub(super) fn renderings(&self) -> Result<Vec<Given<'_>>, String> {
+        if !self.ready.is_empty() {
+            return Ok(self
+                .ready
+                .iter()
+                .map(|ready| Given {
+                    variant: ready.variant.as_ref(),
+                    overrides: ready.overrides.clone(),
+                    layers: ready.layers.iter().map(|layer| (layer, ready.variant.is_none())).collect(),
+                })
+                .collect());
+        }
         let mut found = vec![Given {
             variant: None,
             overrides: apply(Overrides::new(), &self.base)?,

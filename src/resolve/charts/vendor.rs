@@ -248,6 +248,20 @@ async fn complete(node: Node, parts: Vec<Acquired>) -> Result<Acquired, Error> {
     Ok(Acquired { chart, package, source, vendored, warnings })
 }
 
+/// Takes an archive for a chart that is complete.
+///
+/// # Errors
+/// It is no chart.
+pub(in crate::resolve) async fn of_archive(archive: Bytes, source: String) -> Result<Acquired, Error> {
+    let (place, bytes) = (source.clone(), archive.clone());
+    let tree = files::blocking(move || super::folder::unpack(std::path::Path::new(&place), &bytes)).await?;
+    let (chart, tree) = load(tree, &source).await?;
+    let mut warnings = Vec::new();
+    mismatched(&chart, chart.name(), &mut warnings);
+    let package = package(Some(archive), None, None, &chart, &tree)?;
+    Ok(Acquired { chart, package, source, vendored: Vec::new(), warnings })
+}
+
 /// Loads a chart on a thread where that may take a while.
 async fn load(tree: Tree, source: &str) -> Result<(Chart, Tree), Error> {
     let place = source.to_owned();

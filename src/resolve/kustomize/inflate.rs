@@ -1,24 +1,34 @@
 //! `helmCharts` of a kustomization, rendered as helm would for kustomize.
 
-use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use super::super::charts::{self, Acquirer, Ask};
+use super::{
+    super::{
+        batch::Home,
+        charts::{self, Acquired, Ask},
+    },
+    NAMES, Workshop,
+};
 use crate::{
     helm::{
         Ambient, Capabilities, Chart, KeySource, Limits, Options, Overrides, Release, Show, Time, render,
         semver::Version, to_helm_template_output,
     },
     kube::kustomize::{ChartRequest, Charts, ValuesMerge},
-    spec::{ChartSource, Kubernetes},
+    lock::{LockedChart, LockedDependency},
+    spec::ChartSource,
     tree::{PathError, RelPath},
 };
 
 /// Renders charts that are there, and fetches others.
 pub(super) struct Inflater<'a> {
-    pub(super) folder: &'a Path,
-    pub(super) cluster: &'a Kubernetes,
-    pub(super) acquirer: &'a Acquirer,
-    pub(super) runtime: &'a tokio::runtime::Handle,
+    pub(super) workshop: &'a Workshop,
+    /// Where the files of the kustomization are.
+    pub(super) home: &'a Home,
+    /// A folder that was put in front of their paths.
+    pub(super) inside: Option<&'a str>,
+    /// What was rendered, with the file that asks for it.
+    pub(super) used: Mutex<Vec<(String, Acquired)>>,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -36,9 +46,10 @@ impl Charts for Inflater<'_> {
         };
         let values = values(request, own);
         let version = Some(&request.kube_version).filter(|version| !version.is_empty());
-        let versions = self.cluster.api_versions.iter().chain(&request.api_versions).cloned();
+        let cluster = &self.workshop.cluster;
+        let versions = cluster.api_versions.iter().chain(&request.api_versions).cloned();
         let mut capabilities = Capabilities::default().with_api_versions(versions);
-        if let Some(version) = version.or(self.cluster.version.as_ref()) {
+        if let Some(version) = version.or(cluster.version.as_ref()) {
             capabilities = capabilities.with_kube_version(version)?;
         }
         let namespace = if request.namespace.is_empty() { "default" } else { &request.namespace };
@@ -76,8 +87,8 @@ impl Inflater<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let source = if crate::files::is_folder(&self.folder.join(place.as_str())) {
-            ChartSource::Path(place.to_string())
+        let source = if let Some(source) = self.beside(request, &place) {
+            source
         } else if !remote {
             return Err(format!("there is no folder {place}, and no `repo` is given").into());
         } else if Version::parse(&request.version).is_err() {
@@ -88,8 +99,13 @@ impl Inflater<'_> {
         } else {
             ChartSource::Repo { url: request.repo.clone(), version: request.version.clone() }
         };
-        let ask = Ask { name: &request.name, source: &source, folder: self.folder, pins: &[], moves: &|_| true };
-        let acquired = self.runtime.block_on(self.acquirer.acquire(&ask)).map_err(|errors| {
+        let Workshop { pins, update, acquirer, runtime, folder, .. } = self.workshop;
+        let own =
+            |locked: &&LockedChart| locked.chart == request.name && !update.moves_any(&[&locked.chart, &locked.source]);
+        let pins: Vec<&LockedChart> = pins.iter().filter(own).collect();
+        let moves = |inside: &LockedDependency| update.moves_any(&[&inside.path, &inside.source]);
+        let ask = Ask { name: &request.name, source: &source, folder, pins: &pins, moves: &moves };
+        let acquired = runtime.block_on(acquirer.acquire(&ask)).map_err(|errors| {
             let told: Vec<String> = errors
                 .iter()
                 .map(|error| match error.hint() {
@@ -99,7 +115,34 @@ impl Inflater<'_> {
                 .collect();
             told.join("; ")
         })?;
-        Ok(acquired.chart)
+        let file = |name: &&str| RelPath::join(request.folder.as_ref(), name).ok();
+        let file = NAMES.iter().filter_map(|name| file(name)).find(|path| request.tree.get(path.as_str()).is_some());
+        let file = file.map_or_else(String::new, |path| self.outside(&path).to_string());
+        let chart = acquired.chart.clone();
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push((file, acquired));
+        Ok(chart)
+    }
+
+    /// Returns a path as it was before a folder was put in front.
+    fn outside(&self, path: &RelPath) -> RelPath {
+        let inner = self.inside.and_then(|inside| path.as_str().strip_prefix(inside)?.strip_prefix('/')?.parse().ok());
+        inner.unwrap_or_else(|| path.clone())
+    }
+
+    /// Returns the chart that lies beside the kustomization.
+    fn beside(&self, request: &ChartRequest<'_>, place: &RelPath) -> Option<ChartSource> {
+        let outside = self.outside(place);
+        match self.home {
+            Home::Git(checkout) => {
+                let there = !request.tree.below(place).is_empty();
+                let url = || checkout.address_of(Some(&outside));
+                there.then(|| ChartSource::Repo { url: url(), version: String::new() })
+            }
+            _ => {
+                let there = crate::files::is_folder(&self.workshop.folder.join(outside.as_str()));
+                there.then(|| ChartSource::Path(outside.to_string()))
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The names that a kustomization may have.
-const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(in crate::resolve) const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Fields whose files are configurations that name further files.
 const PLUGINS: &[&str] = &["generators", "transformers", "validators"];
@@ -39,7 +39,7 @@ const MAX_NESTED: usize = 8;
 
 /// Says why the files cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::resolve) enum Error {
     /// The machine says so.
     #[error(transparent)]
     Files(#[from] files::Error),
@@ -62,7 +62,7 @@ impl Classify for Error {
 /// # Errors
 /// A file is too large or leads out of `top` by a link; together they are too much. What is not there is not missed: the
 /// build tells where it was asked for.
-pub(super) fn read(top: &Path, folder: Option<&RelPath>) -> Result<Tree, Error> {
+pub(in crate::resolve) fn read(top: &Path, folder: Option<&RelPath>) -> Result<Tree, Error> {
     let mut reader = Reader {
         top,
         tree: Tree::new(),

@@ -1,6 +1,6 @@
 //! Lists and mappings in brackets that stand on one line and hold ordinary scalars.
 
-use super::{Mark, Node, Reader, Value, has_equal_keys, is_ordinary_key, scalars, scalars::Written};
+use super::{Mark, Node, Reader, Value, has_equal_keys, reading::is_ordinary_key, scalars, scalars::Written};
 
 /// How deep brackets nest at most.
 pub(super) const DEPTH: usize = 16;
