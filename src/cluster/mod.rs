@@ -14,7 +14,7 @@
 //!
 //! The API needs five verbs here and no types, so this module speaks it through [`crate::net`] instead of a client
 //! library: the same limits, proxies and redaction as everywhere, and no second HTTP stack
-//! (`docs/decisions/0011-kubernetes-api.md`).
+//! (`docs/decisions/0006-kubernetes-api.md`).
 //!
 //! # Invariants
 //! - Only the authorities that the kubeconfig names are trusted; the system's count when it names none, as in kubectl.

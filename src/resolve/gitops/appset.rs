@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn lists_are_combined() {
         assert_eq!(
-            sets(false, "- list: {elements: [{env: a, values: {x: '1'}}, {env: b, n: 2}]}\n"),
-            [r#"{"env":"a","values.x":"1"}"#, r#"{"env":"b","n":"2"}"#]
+            sets(false, "- list: {elements: [{env: a, values: {x: '1'}}, {env: b, number: 2}]}\n"),
+            [r#"{"env":"a","values.x":"1"}"#, r#"{"env":"b","number":"2"}"#]
         );
         let nested = "- matrix: {generators: [{list: {elements: [{a: [{b: x}, {b: y}]}]}}, {list: {elementsYaml: '{{ .a | toJson }}'}}]}\n";
         assert_eq!(sets(true, nested).len(), 2);
@@ -245,8 +245,8 @@ mod tests {
     fn matrices_and_merges() {
         let matrix = "- matrix: {generators: [{list: {elements: [{a: '1'}, {a: '2'}]}}, {list: {elements: [{b: x}, {b: y}]}}]}\n";
         assert_eq!(sets(false, matrix).len(), 4);
-        let merge = "- merge: {mergeKeys: [a], generators: [{list: {elements: [{a: '1', v: o}, {a: '2', v: o}]}}, {list: {elements: [{a: '2', v: n}, {a: '3'}]}}]}\n";
-        assert_eq!(sets(false, merge), [r#"{"a":"1","v":"o"}"#, r#"{"a":"2","v":"n"}"#]);
+        let merge = "- merge: {mergeKeys: [a], generators: [{list: {elements: [{a: '1', v: o}, {a: '2', v: o}]}}, {list: {elements: [{a: '2', v: new}, {a: '3'}]}}]}\n";
+        assert_eq!(sets(false, merge), [r#"{"a":"1","v":"o"}"#, r#"{"a":"2","v":"new"}"#]);
         let selected =
             "- list: {elements: [{a: '1'}, {a: '2'}]}\n  selector: {matchLabels: {a: '2'}}\n- clusters: {}\n";
         assert_eq!(sets(false, selected), [r#"{"a":"2"}"#, "clusters"]);

@@ -180,6 +180,9 @@ fn value(expression: &str, variables: &BTreeMap<String, String>, depth: usize) -
 
 /// Removes what a pattern with `*` matches at the beginning or the end, as little or as much as possible.
 fn trimmed(text: &str, pattern: &str, is_start: bool, longest: bool) -> String {
+    // As in a shell, `*` passes over `/` too, which is nothing special here.
+    let plain = |text: &str| text.replace('/', "\u{1}");
+    let pattern = plain(pattern);
     let mut cuts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     // The shortest piece first.
     if !is_start {
@@ -191,7 +194,7 @@ fn trimmed(text: &str, pattern: &str, is_start: bool, longest: bool) -> String {
     for cut in cuts {
         let (head, tail) = text.split_at(cut);
         let (piece, rest) = if is_start { (head, tail) } else { (tail, head) };
-        if crate::helm::glob::shell_match(pattern, piece) == Some(true) {
+        if crate::helm::glob::shell_match(&pattern, &plain(piece)) == Some(true) {
             return rest.to_owned();
         }
     }
@@ -231,12 +234,15 @@ mod tests {
 
     #[test]
     fn values_take_the_type_that_they_are_written_with() {
-        let text = "apiVersion: v1\nkind: X\nmetadata: {name: 'x-${region}'}\nspec: {on: '${on}', image: 'a:${tag}', n: '${n:=3}', script: |\n  echo ${region}\n  }\n";
+        let text = "apiVersion: v1\nkind: X\nmetadata: {name: 'x-${region}'}\nspec: {isOn: '${on}', image: 'a:${tag}', number: '${n:=3}', script: |\n  echo ${region}\n  }\n";
         let text = text.replace("script: |\n  echo ${region}\n  }", "script: \"${region}\\n\"}");
         let mut object = crate::kube::object::objects("x", &text).unwrap().remove(0);
         apply(&mut object, &variables());
         let json = object.node.to_json().unwrap();
-        assert_eq!(json["spec"], serde_json::json!({"on": true, "image": "a:1.10", "n": 3, "script": "eu-west-1\n"}));
+        assert_eq!(
+            json["spec"],
+            serde_json::json!({"isOn": true, "image": "a:1.10", "number": 3, "script": "eu-west-1\n"})
+        );
         assert_eq!(object.name, "x-eu-west-1");
         let off = text.replace("metadata: {", &format!("metadata: {{annotations: {{{SWITCH}: disabled}}, "));
         let mut object = crate::kube::object::objects("x", &off).unwrap().remove(0);
