@@ -22,7 +22,7 @@ fn number(format: &[u8], at: &mut usize) -> Option<i64> {
 /// Formats as `fmt.Sprintf`.
 ///
 /// # Errors
-/// As [`sprint`], and [`Limit::Output`] when the text grows beyond `limit` bytes.
+/// As [`super::sprint`], and [`Limit::Output`] when the text grows beyond `limit` bytes.
 pub fn sprintf(format: &[u8], args: &[Value], limit: usize) -> Result<Vec<u8>, Limit> {
     let mut p = Printer::new();
     let mut next = 0;
